@@ -1,0 +1,1 @@
+"""Signal processing boxes: one file each, every one an `Effect`."""

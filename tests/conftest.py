@@ -1,0 +1,27 @@
+"""Settings for every test: strict JAX, and where the fixtures of other people's projects lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import jaxmodels  # noqa: F401  (sets the compiler flags before jax starts)
+
+os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+FIXTURES = Path(os.environ.get("NAFX_FIXTURES", Path(__file__).parents[2] / "shared" / "fixtures"))
+
+
+def pytest_configure(config):
+    import jax
+
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def fixtures() -> Path:
+    """The folder of reference recordings and model files; tests that need it skip where it is not."""
+    if not FIXTURES.is_dir():
+        pytest.skip(f"no reference files at {FIXTURES} (set NAFX_FIXTURES to their folder)")
+    return FIXTURES
