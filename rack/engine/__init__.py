@@ -1,0 +1,1 @@
+"""The real-time process: runs compiled programs in the audio callback, and nothing else."""

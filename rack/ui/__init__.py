@@ -1,0 +1,1 @@
+"""The terminal: a disposable client that draws the rack and sends changes."""

@@ -1,0 +1,1 @@
+"""Drawings as pure functions: values in, rows of (glyph, layer) out."""

@@ -1,0 +1,1 @@
+"""From recordings to effects: `python -m trainer run.toml`."""
