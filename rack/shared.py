@@ -23,6 +23,7 @@ _FIELDS = {
     "targets": ((ROWS, KNOBS), np.float32),
     "tape": ((TAPE, CHANNELS), np.float32),
     "tape_written": ((1,), np.int64),  # frames ever put on the tape
+    "tape_from": ((1,), np.int64),  # frames before this one belong to an earlier source: skip them
     "record_read": ((1,), np.int64),
     # written by the engine
     "tape_read": ((1,), np.int64),
@@ -52,6 +53,7 @@ class Shared:
     targets: np.ndarray
     tape: np.ndarray
     tape_written: np.ndarray
+    tape_from: np.ndarray
     record_read: np.ndarray
     tape_read: np.ndarray
     record: np.ndarray

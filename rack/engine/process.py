@@ -1,0 +1,203 @@
+"""The engine process: `python -m rack.engine.process SOCKET_FD SHARED_FD`.
+
+Two threads: the audio callback, and this control thread, which sleeps on a socket. Garbage collection is off: nothing
+here makes cycles, and a collection would hold the callback up.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+import jax
+
+from rack import protocol
+from rack.protocol import EngineReady, Mute, Quit, Record, Refused, Source, Stream, Streaming, Took, Trouble
+from rack.protocol import Line as LineMessage
+from rack.shared import Shared
+
+from .audio import BACKENDS, MISSING, DeviceError
+from .callback import Callback
+from .program import Loader, Unfit
+
+RETRY_S = 2.0  # how often a device that went away is looked for
+FIRST_RETRY_S = 10.0  # and one that was never there
+TICK_S = 0.1
+
+
+class Engine:
+    """The control thread: opens streams, loads lines, tells the server what happened."""
+
+    def __init__(self, connection: socket.socket, shared: Shared):
+        self.connection, self.shared = connection, shared
+        self.reader = protocol.Reader(protocol.ToEngine)
+        self.loader = Loader()
+        self.wanted: Stream | None = None
+        self.backend = None
+        self.callback: Callback | None = None
+        self.tape, self.mute, self.recording = True, False, False
+        self.retry_at, self.retry_s = 0.0, RETRY_S
+        self.troubles: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Until Quit, or until the server is gone."""
+        self.send(EngineReady(os.getpid()))
+        while True:
+            ready, _, _ = select.select([self.connection], [], [], TICK_S)
+            if ready:
+                message = self.reader.receive(self.connection)
+                if isinstance(message, Quit):
+                    return self.close()
+                self.handle(message)
+            self.tick()
+
+    def send(self, message) -> None:
+        self.connection.sendall(protocol.frame(message))
+
+    def handle(self, message) -> None:
+        callback = self.callback
+        match message:
+            case Stream():
+                self.open(message)
+            case LineMessage():
+                self.load(message)
+            case Source(tape):
+                self.tape = tape
+                if callback:
+                    callback.tape = tape
+            case Record(on):
+                self.recording = on
+                if callback:
+                    callback.recording = on
+            case Mute(on):
+                self.mute = on
+                if callback:
+                    callback.mute = on
+
+    # --- streams ----------------------------------------------------------------------------------------------------
+
+    def open(self, stream: Stream) -> None:
+        """Start the stream that was asked for, or the null output, and say which."""
+        self.close()
+        self.wanted = stream
+        order = {"auto": ("portaudio", "null"), "portaudio": ("portaudio", "null")}.get(stream.backend, (stream.backend,))
+        message, can_retry = "", False
+        for name in order:
+            callback = Callback(self.shared, stream, self.tape, self.mute)
+            callback.recording = self.recording
+            try:
+                backend = BACKENDS[name](stream, callback)
+                backend.start()
+            except Exception as error:  # PortAudio's own errors come in many kinds: none may end the engine
+                text = str(error) if isinstance(error, DeviceError) else f"{type(error).__name__}: {error}"
+                message = f"{text}; the clocked null output plays instead"
+                can_retry = text != MISSING
+                continue
+            self.backend, self.callback = backend, callback
+            break
+        if self.backend is None:
+            self.send(Trouble("device", message))
+            return
+        self.retry_at = time.monotonic() + FIRST_RETRY_S if can_retry else 0.0
+        self.retry_s = FIRST_RETRY_S
+        gc.collect()
+        gc.freeze()
+        self.send(Streaming(self.backend.name, self.backend.device, stream.rate, stream.block, message))
+
+    def replace(self, backend_name: str, message: str) -> bool:
+        """Move the running line to another backend, state and all; False where that cannot be opened."""
+        stream, old = self.wanted, self.callback
+        callback = Callback(self.shared, stream, self.tape, self.mute)
+        callback.recording = self.recording
+        callback.line = old.line if old.next_line is None else old.next_line
+        try:
+            backend = BACKENDS[backend_name](stream, callback)
+        except Exception:
+            return False
+        if self.backend is not None:
+            self.backend.stop()
+        backend.start()
+        self.backend, self.callback = backend, callback
+        self.send(Streaming(backend.name, backend.device, stream.rate, stream.block, message))
+        return True
+
+    def close(self) -> None:
+        """Fade out and stop the stream."""
+        if self.backend is None:
+            return
+        if self.backend.name != "files":
+            self.callback.mute = True
+            until = time.monotonic() + 0.2
+            while not self.callback.silent and time.monotonic() < until:
+                time.sleep(0.005)
+        self.backend.stop()
+        self.backend = self.callback = None
+
+    # --- lines ------------------------------------------------------------------------------------------------------
+
+    def load(self, message: LineMessage) -> None:
+        """Load and warm a line, then hand it to the callback."""
+        if self.callback is None:
+            self.send(Refused(message.number, "no stream is open"))
+            return
+        stream = self.wanted
+        playing = self.callback.next_line or self.callback.line
+        try:
+            line = self.loader.line(message, playing, block=stream.block, channels=stream.channels)
+        except Unfit as error:
+            self.send(Refused(message.number, str(error)))
+            return
+        needed = {slot.program for slot in (*line.slots, *playing.slots)} | {message.fused}
+        self.loader.keep_only(needed)
+        gc.collect()
+        gc.freeze()
+        self.callback.next_line = line
+
+    # --- a few times a second ---------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Pass on what the callback has to tell; look after the device."""
+        callback = self.callback
+        if callback is None:
+            return
+        while callback.events:
+            kind, number, text = callback.events.popleft()
+            if kind == "took":
+                self.send(Took(number))
+            else:
+                self.trouble(kind, text, number)
+        now = time.monotonic()
+        if problem := self.backend.problem():
+            self.replace("null", f"{problem}; the clocked null output plays until it is back")
+            self.retry_s, self.retry_at = RETRY_S, now + RETRY_S
+        elif self.retry_at and now > self.retry_at:
+            self.retry_at = 0.0 if self.replace("portaudio", "") else time.monotonic() + self.retry_s
+
+    def trouble(self, kind: str, text: str, row: int) -> None:
+        """Tell the server, but of each kind at most once a second: a fault in every block is one fault."""
+        now, key = time.monotonic(), f"{kind}{row}"
+        if now - self.troubles.get(key, -1.0) >= 1.0:
+            self.troubles[key] = now
+            self.send(Trouble(kind, text, row))
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when the sound ends
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    jax.devices()
+    gc.disable()
+    sys.setswitchinterval(0.0005)
+    engine = Engine(socket.socket(fileno=int(sys.argv[1])), Shared(int(sys.argv[2])))
+    try:
+        engine.run()
+    except (EOFError, ConnectionError, BrokenPipeError):
+        engine.close()
+
+
+if __name__ == "__main__":
+    main()
