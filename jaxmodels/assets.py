@@ -1,0 +1,18 @@
+"""Where the sounds that come with the program lie: impulse responses, loops, models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def assets_folder() -> Path:
+    """The folder with `irs/`, `audio/` and `models/`: beside the package in a checkout, inside it in an installed wheel.
+
+    Raises FileNotFoundError naming both places where there is neither.
+    """
+    package = Path(__file__).resolve().parent
+    places = (package.parent / "assets", package / "_assets")
+    for place in places:
+        if (place / "SOURCES.md").is_file():
+            return place
+    raise FileNotFoundError(f"no assets at {places[0]} or {places[1]}: install nafx-rack again, or use a whole checkout")
