@@ -83,6 +83,9 @@ class Callback:
     def _input(self, inputs: np.ndarray | None) -> np.ndarray:
         """The block that the rack hears, faded over one block where the source changes."""
         shared, x = self.shared, self._x
+        if self.line is NO_LINE and self.next_line is None:
+            x.fill(0)  # the tape waits for the first line, so that a rack hears a file from its first sample on
+            return x
         jump = self._played_tape and shared.tape_from[0] > shared.tape_read[0]
         if self.tape == self._played_tape and not jump:
             self._fetch(inputs, self.tape)
@@ -144,9 +147,8 @@ class Callback:
         if broken is not None:
             self.shared.nonfinite[0] += 1
             self.events.append(("nonfinite", broken.row, ""))
-        for slot, peak in zip(self.line.slots, self.line.peaks, strict=True):
-            if peak > self.shared.peaks[slot.row]:
-                self.shared.peaks[slot.row] = peak
+        peaks, rows = self.shared.peaks, self.line.rows
+        peaks[rows] = np.maximum(peaks[rows], self.line.peaks)
         return y
 
     def _crossfade(self, old: np.ndarray, new: np.ndarray) -> np.ndarray:

@@ -15,18 +15,18 @@ def meter(shared: Shared, x: np.ndarray, y: np.ndarray) -> None:
     _side(x, shared.peak_in, shared.clipped_in)
     _side(y, shared.peak_out, shared.clipped_out)
     scope = np.empty((min(len(x), SCOPE), 2), np.float32)
-    np.mean(x[-SCOPE:], axis=1, out=scope[:, 0])
-    np.mean(y[-SCOPE:], axis=1, out=scope[:, 1])
+    np.add(x[-SCOPE:, 0], x[-SCOPE:, -1], out=scope[:, 0])
+    np.add(y[-SCOPE:, 0], y[-SCOPE:, -1], out=scope[:, 1])
+    scope *= 0.5
     put(shared.scope, shared.scope_written, scope)
 
 
 def _side(block: np.ndarray, peak: np.ndarray, clipped: np.ndarray) -> None:
     size = np.abs(block)
-    largest = size.max(axis=0)
-    for c in range(len(largest)):
-        if largest[c] > peak[c]:
-            peak[c] = largest[c]
-        if largest[c] >= FULL_SCALE:
+    for c, largest in enumerate(np.maximum.reduce(size, axis=0).tolist()):
+        if largest > peak[c]:
+            peak[c] = largest
+        if largest >= FULL_SCALE:
             full = size[:, c] >= FULL_SCALE
             if (full[2:] & full[1:-1] & full[:-2]).any():
                 clipped[0] += 1

@@ -53,7 +53,7 @@ class Line:
         """
         if not self.slots:
             return x, None
-        np.take(targets, self.rows, axis=0, out=self.targets, mode="clip")
+        targets.take(self.rows, axis=0, out=self.targets, mode="clip")
         broken = None
         if self.fused is not None:
             x, states, reports = self.fused(self._weights, tuple(slot.state for slot in self.slots), x, self.targets)
@@ -61,7 +61,7 @@ class Line:
             for slot, state in zip(self.slots, states, strict=True):
                 slot.state = state
             self.peaks[:] = reports[:, 0]
-            if not reports[:, 1].all():
+            if np.minimum.reduce(reports[:, 1]) == 0.0:
                 broken = self._restart(reports[:, 1])
         else:
             for i, slot in enumerate(self.slots):
