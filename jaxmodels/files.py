@@ -1,0 +1,311 @@
+"""Model files: `load` whatever holds a model, `save` in our own format.
+
+Formats are told apart by content, in the order of the table FORMATS, never by the file's extension. Our own format is
+a safetensors file: the tensors under the paths that the network has them at, and, as the one entry `nafx` of the
+metadata, a JSON spec of `format`, `kind`, `settings`, `knobs` and `sample_rate`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import io
+import json
+import math
+import os
+import re
+import stat
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from flax import nnx
+from safetensors import SafetensorError
+
+from .effect import Effect, Knob
+from .formats import LARGEST_FILE, ModelFileError, Source, guitarml, parse_json, shown
+from .recurrent import GRU, LSTM
+
+__all__ = ["FORMATS", "KINDS", "Format", "ModelFileError", "load", "save"]
+
+FORMAT_VERSION = 1
+LOWEST_RATE, HIGHEST_RATE = 1000, 1_000_000  # Hz
+METADATA_KEY = "nafx"
+
+KINDS: dict[str, type] = {
+    # Networks that our own format holds. Such a class is made by `cls(settings, *, knobs, sample_rate)`, `settings`
+    # being its frozen dataclass `Settings` (fields made by `settings.setting`), and keeps its arrays in nnx.Variables.
+    "gru": GRU,
+    "lstm": LSTM,
+}
+
+
+def load(path: str | os.PathLike, *, sample_rate: int | None = None) -> Effect:
+    """The model in a file, or in a folder of a format that is one.
+
+    `sample_rate`, in Hz, is the rate the model was trained at, for files that do not say it or say it wrongly.
+    Raises ModelFileError for everything that is no model file we read, ValueError for an impossible `sample_rate`.
+    """
+    if sample_rate is not None and not (type(sample_rate) is int and LOWEST_RATE <= sample_rate <= HIGHEST_RATE):
+        raise ValueError(f"sample_rate = {sample_rate!r}: must be a whole number of {LOWEST_RATE} to {HIGHEST_RATE} Hz")
+    source = _open(Path(path))
+    for row in FORMATS:
+        if row.sniff(source):
+            if row.read is None:
+                raise ModelFileError(f"{source.name}: this is {row.name}, which is not read; {_readable()}")
+            return row.read(source, sample_rate)
+    raise ModelFileError(f"{source.name}: not a model file of any known kind; {_readable()}")
+
+
+def save(path: str | os.PathLike, effect: Effect) -> None:
+    """Write a network in our own format: whole or not at all, and the same bytes for the same network.
+
+    Raises ModelFileError where the box is no network, its weights are not finite, or the file cannot be written.
+    """
+    path = Path(path)
+    kind = next((kind for kind, cls in KINDS.items() if type(effect) is cls), None)
+    if kind is None:
+        can = ", ".join(cls.__name__ for cls in KINDS.values())
+        raise ModelFileError(f"{path.name}: a {type(effect).__name__} cannot be saved; these can: {can}")
+    _, state = nnx.split(effect)
+    tensors = {name: np.ascontiguousarray(leaf[...]) for name, leaf in _named(state).items()}
+    skeleton = _skeleton(type(effect), effect.settings, effect.knobs, effect.sample_rate)
+    _check(tensors, _named(nnx.state(skeleton)), f"{path.name}: not saved", "go back to an earlier checkpoint")
+    spec = {
+        "format": FORMAT_VERSION,
+        "kind": kind,
+        "settings": dataclasses.asdict(effect.settings),
+        "knobs": [_knob_spec(knob) for knob in effect.knobs],
+        "sample_rate": effect.sample_rate,
+    }
+    # One entry of metadata: safetensors writes several in no particular order.
+    _write(path, safetensors.numpy.save(tensors, {METADATA_KEY: json.dumps(spec, sort_keys=True)}))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replace a file in one step: who reads it meanwhile, or after a crash, has the old one or the new one."""
+    temporary = path.with_name(f".nafx-{os.urandom(8).hex()}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _open(path: Path) -> Source:
+    """Read a file, unpack it as often as it is gzipped, and parse it where it is JSON."""
+    name = Source(path).name
+    try:
+        if path.is_dir():
+            return Source(path)
+        with open(path, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ModelFileError(f"{name}: not a file but a device or a pipe")
+            data = file.read(LARGEST_FILE + 1)
+        while data[:2] == b"\x1f\x8b" and len(data) <= LARGEST_FILE:
+            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(LARGEST_FILE + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ModelFileError(f"{name}: broken gzip ({error}); is the file complete? download it again") from error
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the path
+        raise error if isinstance(error, ModelFileError) else ModelFileError(f"{name!r}: {error}") from error
+    if len(data) > LARGEST_FILE:
+        raise ModelFileError(f"{name}: larger than {LARGEST_FILE // 2**20} MiB, which no model is")
+    text = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    return Source(path, data, parse_json(data, name) if text in (b"{", b"[") else None)
+
+
+# --- our own format ---
+
+REMEDY = "the file is damaged or was edited; save the model again"
+
+
+def _header(source: Source) -> bytes | None:
+    """The header of a safetensors file, unparsed; None for any other file."""
+    size = int.from_bytes(source.data[:8], "little")
+    header = source.data[8 : 8 + size] if 2 <= size <= len(source.data) - 8 else b""
+    return header if header[:1] == b"{" else None
+
+
+def _is_ours(source: Source) -> bool:
+    return f'"{METADATA_KEY}"'.encode() in (_header(source) or b"")
+
+
+def _restore(source: Source, sample_rate: int | None) -> Effect:
+    """The network that the spec describes, built without weights, then filled with the file's tensors."""
+    name = source.name
+    metadata = parse_json(_header(source) or b"", name)
+    metadata = metadata.get("__metadata__") if isinstance(metadata, dict) else None
+    text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        raise ModelFileError(f"{name}: its metadata holds no {METADATA_KEY} spec; {REMEDY}")
+    cls, settings, knobs, rate = _read_spec(parse_json(text.encode("utf-8", "replace"), name), name)
+    try:
+        box = _skeleton(cls, settings, knobs, sample_rate or rate)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"{name}: no {cls.__name__} has these settings and knobs: {error}; {REMEDY}") from error
+    try:
+        tensors = safetensors.numpy.load(source.data)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{name}: broken safetensors ({error}); is the file complete? copy it again") from error
+    graph, state = nnx.split(box)
+    _check(tensors, _named(state), name, REMEDY)
+    filled = [(path, leaf.replace(jnp.asarray(tensors[_dotted(path)]))) for path, leaf in nnx.to_flat_state(state)]
+    return nnx.merge(graph, nnx.from_flat_state(filled))
+
+
+def _skeleton(cls: type, settings, knobs, rate):
+    """A network that has shapes where its weights should be: nothing is drawn, and nothing large is allocated."""
+    return nnx.eval_shape(lambda: cls(settings, knobs=knobs, sample_rate=rate))
+
+
+def _dotted(path: tuple) -> str:
+    return ".".join(map(str, path))
+
+
+def _named(state) -> dict[str, Any]:
+    """The leaves of an nnx state under their dotted paths."""
+    return {_dotted(path): leaf for path, leaf in nnx.to_flat_state(state)}
+
+
+def _check(tensors: dict[str, np.ndarray], leaves: dict[str, Any], what: str, remedy: str) -> None:
+    """Raise ModelFileError unless there is one finite tensor for each leaf, of its shape and type."""
+    if leaves.keys() != tensors.keys():
+        wrong = min(leaves.keys() ^ tensors.keys())
+        verdict = "missing" if wrong in leaves else "not wanted"
+        raise ModelFileError(f"{what}: tensor {shown(wrong)} is {verdict}; {remedy}")
+    for name, leaf in leaves.items():
+        array = tensors[name]
+        if array.shape != leaf.shape or array.dtype != leaf.dtype:
+            got, want = (f"{a.dtype} {list(a.shape)}" for a in (array, leaf))
+            raise ModelFileError(f"{what}: tensor {name} is {got}, must be {want}; {remedy}")
+        if not np.isfinite(array).all():
+            raise ModelFileError(f"{what}: tensor {name} holds a number that is not finite; {remedy}")
+
+
+def _read_spec(spec: Any, name: str) -> tuple[type, Any, tuple[Knob, ...], int | None]:
+    """The class, settings, knobs and rate of a spec, every value looked at."""
+    from .boxes import SettingError, checked  # there, boxes are made from the files that this module reads
+
+    if not isinstance(spec, dict):
+        raise ModelFileError(f"{name}: its spec is {shown(spec)}, must be an object; {REMEDY}")
+    version = spec.get("format")
+    if type(version) is not int or version < 1:
+        raise ModelFileError(f"{name}: format = {shown(version)}, must be a whole number; {REMEDY}")
+    if version > FORMAT_VERSION:
+        newer = f"is newer than {FORMAT_VERSION}, which this version reads; update nafx-rack"
+        raise ModelFileError(f"{name}: format {shown(version)} {newer}")
+    kind, settings, rate, knobs = (spec.get(key) for key in ("kind", "settings", "sample_rate", "knobs"))
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ModelFileError(f"{name}: kind = {shown(kind)}, must be one of {', '.join(KINDS)}; update nafx-rack")
+    if rate is not None and not (type(rate) is int and LOWEST_RATE <= rate <= HIGHEST_RATE):
+        allowed = f"must be {LOWEST_RATE} to {HIGHEST_RATE} Hz"
+        raise ModelFileError(f"{name}: sample_rate = {shown(rate)}, {allowed}; {REMEDY}")
+    if not isinstance(settings, dict):
+        raise ModelFileError(f"{name}: settings = {shown(settings)}, must be an object; {REMEDY}")
+    if not isinstance(knobs, list):
+        raise ModelFileError(f"{name}: knobs = {shown(knobs)}, must be a list; {REMEDY}")
+    cls = KINDS[kind]
+    try:
+        made = checked(kind, cls.Settings, {key: _hashable(value) for key, value in settings.items()})
+    except (SettingError, OverflowError) as error:
+        raise ModelFileError(f"{name}: {error}; {REMEDY}") from error
+    return cls, made, tuple(_knob(knob, name) for knob in knobs), rate
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+
+
+def _knob_spec(knob: Knob) -> dict[str, Any]:
+    return {key: float(value) if type(value) is int else value for key, value in dataclasses.asdict(knob).items()}
+
+
+def _knob(spec: Any, name: str) -> Knob:
+    """A knob from its JSON object: exactly the fields of Knob, each of its type."""
+    fields = {field.name: type(field.default) for field in dataclasses.fields(Knob)[1:]} | {"name": str}
+    if not isinstance(spec, dict) or spec.keys() != fields.keys():
+        raise ModelFileError(f"{name}: a knob is {shown(spec)}, must be an object of {', '.join(fields)}; {REMEDY}")
+    values = {key: _hashable(value) for key, value in spec.items()}
+    for key, value in values.items():
+        good = type(value) is fields[key]
+        if isinstance(value, float):
+            good = good and math.isfinite(value)
+        if isinstance(value, tuple):
+            good = good and all(isinstance(label, str) for label in value)
+        if not good:
+            what = f"knob {shown(spec['name'])}: {key} = {shown(spec[key])}, must be {fields[key].__name__}"
+            raise ModelFileError(f"{name}: {what}; {REMEDY}")
+    try:
+        return Knob(**values)
+    except ValueError as error:
+        raise ModelFileError(f"{name}: {error}; {REMEDY}") from error
+
+
+# --- the table ---
+
+
+@dataclass(frozen=True)
+class Format:
+    """A family of model files: what people call it, how to tell it, and its reader, None where there is none yet."""
+
+    name: str
+    sniff: Callable[[Source], bool]
+    read: Callable[[Source, int | None], Effect] | None = None
+
+
+def _readable() -> str:
+    return f"these can be read: {'; '.join(row.name for row in FORMATS if row.read)}"
+
+
+def _starts(*magics: bytes) -> Callable[[Source], bool]:
+    return lambda source: source.data.startswith(magics)
+
+
+def _has(*keys: str) -> Callable[[Source], bool]:
+    return lambda source: source.keys.issuperset(keys)
+
+
+def _is_legacy_nam(source: Source) -> bool:
+    if source.data:
+        return source.data.startswith(b"PK") and b"config.json" in source.data and b"weights.npy" in source.data
+    return (source.path / "config.json").is_file() and (source.path / "weights.npy").is_file()
+
+
+def _is_aida(source: Source) -> bool:
+    ours = {"metadata", "in_skip", "in_gain", "out_gain", "samplerate", "input_batch"}
+    return {"layers", "in_shape"} <= source.keys and bool(ours & source.keys)
+
+
+def _is_state_dict(source: Source) -> bool:
+    return any(re.search(r"(^|[._])(weight|weight_[ih]h_l\d+)$", key) for key in source.keys) and all(
+        isinstance(value, list) for value in source.document.values()
+    )
+
+
+FORMATS: tuple[Format, ...] = (
+    # The first row that fits is taken. Safetensors come first: their first bytes are a length, and may be any magic.
+    Format("nafx-rack's own (.safetensors)", _is_ours, _restore),
+    Format("a safetensors file without a nafx-rack spec", lambda source: _header(source) is not None),
+    Format("a binary NAM capture (.namb)", _starts(b"BMAN")),
+    Format("a NAM 0.4 folder (config.json, weights.npy)", _is_legacy_nam),
+    Format("a PyTorch or Neutone file (.pt, .pth, .nm)", _starts(b"PK\3\4", b"\x80\2", b"\x80\4")),
+    Format("a NAM capture (.nam)", _has("architecture", "weights")),
+    Format("CoreAudioML and GuitarML JSON (Proteus, NeuralPi, Chameleon and others)", guitarml.sniff, guitarml.read),
+    Format("an AIDA-X capture (.aidax, .json)", _is_aida),
+    Format("RTNeural Keras JSON", _has("layers", "in_shape")),
+    Format("GuitarML WaveNet JSON (SmartGuitarAmp, SmartGuitarPedal)", _has("variables", "residual_channels")),
+    Format("SmartAmpPro JSON", _has("conv1d", "conv1d_1", "lstm", "dense")),
+    Format("a PyTorch state_dict as JSON", _is_state_dict),
+)

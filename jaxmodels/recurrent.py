@@ -1,0 +1,277 @@
+"""Recurrent networks: LSTM and GRU captures, the way GuitarML, CoreAudioML, AIDA-X and NAM use them.
+
+Both compute `y = Linear(rnn([x, knobs])) + x`, in PyTorch's maths. The product with the inputs is made for the whole
+block at once; only the product with the hidden state goes through a `lax.scan`, a sample at a time. The plain cell is
+also the fastest one: fused and divided gates were measured, and are slower once the scan is one native loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Float
+
+from .effect import Knob
+from .settings import setting
+
+Tensor = Array | np.ndarray
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The architecture, and nothing else: networks with equal settings, knobs and rate share one trace."""
+
+    inputs: int = setting(1, low=1, high=4, help="the audio and the knobs")
+    hidden: int = setting(16, low=1, high=1024, help="hidden units of each layer")
+    layers: int = setting(1, low=1, high=8, help="recurrent layers, one on top of the other")
+    bias: bool = setting(True, help="the output layer has a bias")
+    skip: bool = setting(True, help="the dry signal is added to the output")
+
+
+class Layer(NamedTuple):
+    """Weights of one recurrent layer of H units and G gates. Columns are gates: i, f, g, o (LSTM) or r, z, n (GRU)."""
+
+    weight_ih: Float[Tensor, "I GH"]
+    weight_hh: Float[Tensor, "H GH"]
+    bias: Float[Tensor, " GH"]
+    bias_hn: Float[Tensor, " H"] | None = None  # GRU only: the bias of n that the reset gate scales
+
+
+class Weights(NamedTuple):
+    """All the weights of a network."""
+
+    layers: Sequence[Layer]
+    head: Float[Tensor, "H 1"]
+    head_bias: Float[Tensor, " 1"] | None
+    initial: Float[Tensor, "L S H"] | None = None  # the state before the first sample, None: zeros
+
+
+def default_knobs(inputs: int) -> tuple[Knob, ...]:
+    """Knobs for a network whose file does not name them: `drive`, then `tone`, then `level`, 0 to 1."""
+    return tuple(Knob(name) for name in ("drive", "tone", "level")[: inputs - 1])
+
+
+class LSTM(nnx.Module):
+    """Layers of long short-term memory, a linear output layer, and the dry signal added to it. Mono.
+
+    A network's inputs are the audio and its knobs' values. With `weights` it is that capture, otherwise it is made for
+    training, with PyTorch's initial weights (uniform within 1 / sqrt(hidden)). The state `[layers, 2, hidden]` holds h
+    and c of every layer; it starts at `initial`, which is zero except in formats that carry it (NAM).
+
+    Raises ValueError where a setting is out of bounds or there are not `inputs - 1` knobs. Source: torch.nn.LSTM;
+    Wright, Damskägg and Välimäki, "Real-time black-box modelling with recurrent neural networks", DAFx 2019.
+    """
+
+    Settings = Settings
+    gates, states = 4, 2
+    channels = 1
+    latency = 0
+    receptive_field: int | None = None
+    unroll = True  # two scans in a row are quicker than one over both channels: a row of h is as wide as a vector
+
+    def __init__(
+        self,
+        settings: Settings = Settings(),
+        *,
+        knobs: tuple[Knob, ...] | None = None,
+        sample_rate: int | None = None,
+        rngs: nnx.Rngs | None = None,
+        weights: Weights | None = None,
+    ):
+        self.settings, self.sample_rate, self.knobs = settings, sample_rate, _checked(settings, knobs)
+        weights = _draw(settings, self.gates, rngs or nnx.Rngs(0)) if weights is None else weights
+        self.layers, self.head, self.head_bias, self.initial = _variables(settings, self.states, weights)
+
+    def initial_state(self, knobs=None):
+        return self.initial[...]
+
+    def step(self, state, x, knobs):
+        return _step(self, _lstm_cell, state, x, knobs)
+
+
+class GRU(nnx.Module):
+    """Layers of gated recurrent units, a linear output layer, and the dry signal added to it. Mono.
+
+    As `LSTM`, in torch.nn.GRU's maths (the reset gate scales the product, so n has two biases); the state is
+    `[layers, 1, hidden]`.
+    """
+
+    Settings = Settings
+    gates, states = 3, 1
+    channels = 1
+    latency = 0
+    receptive_field: int | None = None
+    unroll = True  # two scans in a row are quicker than one over both channels: a row of h is as wide as a vector
+
+    def __init__(
+        self,
+        settings: Settings = Settings(),
+        *,
+        knobs: tuple[Knob, ...] | None = None,
+        sample_rate: int | None = None,
+        rngs: nnx.Rngs | None = None,
+        weights: Weights | None = None,
+    ):
+        self.settings, self.sample_rate, self.knobs = settings, sample_rate, _checked(settings, knobs)
+        weights = _draw(settings, self.gates, rngs or nnx.Rngs(0)) if weights is None else weights
+        self.layers, self.head, self.head_bias, self.initial = _variables(settings, self.states, weights)
+
+    def initial_state(self, knobs=None):
+        return self.initial[...]
+
+    def step(self, state, x, knobs):
+        return _step(self, _gru_cell, state, x, knobs)
+
+
+def from_torch(
+    tensors: Mapping[str, np.ndarray],
+    head: np.ndarray,
+    head_bias: np.ndarray | None = None,
+    *,
+    skip: bool = True,
+    knobs: tuple[Knob, ...] | None = None,
+    sample_rate: int | None = None,
+    initial: np.ndarray | None = None,
+) -> LSTM | GRU:
+    """A network from PyTorch's tensors; kind and sizes are read off the tensors themselves.
+
+    `tensors` are `weight_ih_l0 [GH, I]`, `weight_hh_l0 [GH, H]`, and both or neither of `bias_ih_l0`, `bias_hh_l0
+    [GH]`, then `_l1` and so on; `head` is `[1, H]`, `head_bias` `[1]` or None, `initial` `[L, S, H]` or None. G = 4
+    is an LSTM, G = 3 a GRU. Raises ValueError naming the tensor that is missing, left over or does not fit.
+    """
+    tensors = {name: np.asarray(tensor, np.float32) for name, tensor in tensors.items()}
+    first = tensors.get("weight_hh_l0")
+    if first is None:
+        raise ValueError(f"there is no tensor weight_hh_l0, only {', '.join(sorted(tensors)) or 'none'}")
+    if first.ndim != 2 or 0 in first.shape or first.shape[0] % first.shape[1]:
+        raise ValueError(f"weight_hh_l0 has shape {list(first.shape)}, which is not [gates x hidden, hidden]")
+    hidden, gates = first.shape[1], first.shape[0] // first.shape[1]
+    kinds = {cls.gates: cls for cls in (LSTM, GRU)}
+    if gates not in kinds:
+        raise ValueError(f"weight_hh_l0 has {gates} gate(s): an LSTM has 4, a GRU 3, and other cells are not read")
+    count = sum(name.startswith("weight_hh_l") for name in tensors)
+    layers, inputs = [], 1
+    for n in range(count):
+        width = hidden if n else None
+        weight_ih = _take(tensors, f"weight_ih_l{n}", (gates * hidden, width))
+        weight_hh = _take(tensors, f"weight_hh_l{n}", (gates * hidden, hidden))
+        inputs = inputs if n else weight_ih.shape[1]
+        biases = [f"bias_ih_l{n}", f"bias_hh_l{n}"]
+        if any(name in tensors for name in biases):
+            bias_ih, bias_hh = (_take(tensors, name, (gates * hidden,)) for name in biases)
+        else:
+            bias_ih = bias_hh = np.zeros(gates * hidden, np.float32)
+        layers.append(_layer(gates, weight_ih.T, weight_hh.T, bias_ih, bias_hh))
+    if tensors:
+        raise ValueError(f"tensors that belong to no LSTM or GRU of {count} layer(s): {', '.join(sorted(tensors))}")
+    head = _take({"head": np.asarray(head, np.float32)}, "head", (1, hidden))
+    if head_bias is not None:
+        head_bias = _take({"head bias": np.asarray(head_bias, np.float32)}, "head bias", (1,))
+    settings = Settings(inputs, hidden, count, head_bias is not None, skip)
+    weights = Weights(layers, head.T, head_bias, initial)
+    return kinds[gates](settings, knobs=knobs, sample_rate=sample_rate, weights=weights)
+
+
+def _take(tensors, name, shape):
+    """Remove a tensor from the mapping, checked against a shape in which None fits anything but zero."""
+    if name not in tensors:
+        raise ValueError(f"there is no tensor {name}")
+    tensor = tensors.pop(name)
+    fits = [size == wanted or (wanted is None and size) for size, wanted in zip(tensor.shape, shape, strict=False)]
+    if tensor.ndim != len(shape) or not all(fits):
+        wanted = ["any" if size is None else size for size in shape]
+        raise ValueError(f"{name} has shape {list(tensor.shape)}, must be {wanted}")
+    return tensor
+
+
+def _layer(gates, weight_ih, weight_hh, bias_ih, bias_hh) -> Layer:
+    """A layer from PyTorch's two biases: they add up, save for the two of a GRU's n."""
+    if gates == LSTM.gates:
+        return Layer(weight_ih, weight_hh, bias_ih + bias_hh)
+    hidden = len(weight_hh)
+    summed = bias_ih[: 2 * hidden] + bias_hh[: 2 * hidden]
+    xp = jnp if isinstance(summed, jax.Array) else np
+    return Layer(weight_ih, weight_hh, xp.concatenate([summed, bias_ih[2 * hidden :]]), bias_hh[2 * hidden :])
+
+
+def _draw(settings: Settings, gates: int, rngs: nnx.Rngs) -> Weights:
+    """PyTorch's initial weights: everything uniform within 1 / sqrt(hidden), LSTM, GRU and Linear alike."""
+    hidden, bound = settings.hidden, settings.hidden**-0.5
+
+    def draw(*shape):
+        return jax.random.uniform(rngs.params(), shape, jnp.float32, -bound, bound)
+
+    columns = gates * hidden
+    widths = [settings.inputs] + [hidden] * (settings.layers - 1)
+    layers = [
+        _layer(gates, draw(width, columns), draw(hidden, columns), draw(columns), draw(columns)) for width in widths
+    ]
+    return Weights(layers, draw(hidden, 1), draw(1) if settings.bias else None)
+
+
+def _checked(settings: Settings, knobs: tuple[Knob, ...] | None) -> tuple[Knob, ...]:
+    """The knobs, default ones where None; raises ValueError where the settings or they cannot be."""
+    for field in fields(settings):
+        value, rule = getattr(settings, field.name), field.metadata
+        if "low" in rule and not rule["low"] <= value <= rule["high"]:
+            raise ValueError(f"a network of {value} {field.name}: must be {rule['low']} to {rule['high']}")
+    knobs = default_knobs(settings.inputs) if knobs is None else tuple(knobs)
+    if len(knobs) != settings.inputs - 1:
+        raise ValueError(f"a network of {settings.inputs} inputs has {settings.inputs - 1} knobs, not {len(knobs)}")
+    return knobs
+
+
+def _variables(settings: Settings, states: int, weights: Weights):
+    """The attributes of a network that are not static: layers, head, head_bias, initial."""
+    layers = [nnx.Dict({name: _param(tensor) for name, tensor in layer._asdict().items()}) for layer in weights.layers]
+    shape = (settings.layers, states, settings.hidden)
+    initial = np.zeros(shape, np.float32) if weights.initial is None else weights.initial
+    if np.shape(initial) != shape:
+        raise ValueError(f"initial has shape {list(np.shape(initial))}, must be {list(shape)}")
+    start = nnx.Variable(jnp.asarray(initial, jnp.float32))
+    return nnx.List(layers), _param(weights.head), _param(weights.head_bias), start
+
+
+def _param(weight):
+    return None if weight is None else nnx.Param(jnp.asarray(weight, jnp.float32))
+
+
+def _lstm_cell(layer, state, z):
+    """One sample. `state` is (h, c), `z [4H]` the input's share of the gates."""
+    h, c = state
+    i, f, g, o = jnp.split(z + h @ layer.weight_hh[...], 4)
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    h = jax.nn.sigmoid(o) * jnp.tanh(c)
+    return (h, c), h
+
+
+def _gru_cell(layer, state, z):
+    """One sample. `state` is (h,), `z [3H]` the input's share of the gates."""
+    (h,) = state
+    zr, zz, zn = jnp.split(z, 3)
+    ur, uz, un = jnp.split(h @ layer.weight_hh[...], 3)
+    r, keep = jax.nn.sigmoid(zr + ur), jax.nn.sigmoid(zz + uz)
+    n = jnp.tanh(zn + r * (un + layer.bias_hn[...]))
+    h = (1 - keep) * n + keep * h
+    return (h,), h
+
+
+def _step(box, cell, state, x, knobs):
+    values = [knob.value(knobs[:, k : k + 1]) for k, knob in enumerate(box.knobs)]
+    signal, after = jnp.concatenate([x, *values], axis=1), []
+    for layer, before in zip(box.layers, state, strict=True):
+        z = signal @ layer.weight_ih[...] + layer.bias[...][None, :]
+        last, signal = lax.scan(partial(cell, layer), tuple(before), z)
+        after.append(jnp.stack(last))
+    y = signal @ box.head[...]
+    if box.head_bias is not None:
+        y = y + box.head_bias[...][None, :]
+    return y + x if box.settings.skip else y, jnp.stack(after)
