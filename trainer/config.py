@@ -30,6 +30,7 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     out: str
     network: Network = Network()
     seconds: float = 300.0  # time box
+    epochs: int = 1_000_000
     seed: int = 0
     learning_rate: float = 5e-3
     batch: int = 60  # segments side by side
@@ -40,6 +41,7 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 LIMITS = {
     "seconds": (1.0, 7 * 86400.0),
+    "epochs": (1, 1_000_000),
     "learning_rate": (1e-7, 1.0),
     "batch": (1, 4096),
     "chunk": (16, 1 << 16),

@@ -86,7 +86,7 @@ def train(run: Run, report: Callable[[dict], None]) -> float:
         if not np.isfinite(found):
             report({"event": "warning", "text": "the training has diverged; lower learning_rate"})
             break
-        if elapsed * (1 + 1 / epoch) > run.seconds or best <= run.target_esr:
+        if epoch == run.epochs or elapsed * (1 + 1 / epoch) > run.seconds or best <= run.target_esr:
             break
     measured = measure(run.out, held_out, run.warm_up)
     report({"event": "done", "out": run.out, "esr": measured, "epochs": epoch, "seconds": round(time.monotonic() - began, 2)})

@@ -60,7 +60,8 @@ def test_a_run_learns_and_leaves_a_file_that_plays(recording, tmp_path):
 dry = "{recording}/dry.wav"
 wet = "{recording}/wet.wav"
 out = "capture.nafx"
-seconds = 8
+seconds = 100
+epochs = 10
 batch = 3
 chunk = 2048
 network = {{ hidden = 8 }}
