@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def assets_folder() -> Path:
-    """The folder with `irs/`, `audio/` and `models/`: beside the package in a checkout, inside it in an installed wheel.
+    """The folder of `irs/`, `audio/` and `models/`: beside the package in a checkout, inside it in an installed wheel.
 
     Raises FileNotFoundError naming both places where there is neither.
     """
@@ -15,4 +15,4 @@ def assets_folder() -> Path:
     for place in places:
         if (place / "SOURCES.md").is_file():
             return place
-    raise FileNotFoundError(f"no assets at {places[0]} or {places[1]}: install nafx-rack again, or use a whole checkout")
+    raise FileNotFoundError(f"no assets at {places[0]} or {places[1]}: install again, or use a whole checkout")

@@ -48,7 +48,7 @@ class IRError(ValueError):
 class CabState(NamedTuple):
     """What the cab remembers between blocks. R = 4 G spectra are kept, of P + 1 bins, as real and imaginary parts."""
 
-    count: Int[Array, ""]  # samples since the period began, 0..P-1
+    since: Int[Array, ""]  # samples since the period began, 0..P-1
     past: Float[Array, "C 2*P"]  # the last input samples
     spectra: Float[Array, "R+G+1 2 C P+1"]  # R rows in a ring, a mirror of the first G, and one row for waste
     newest: Int[Array, ""]  # the row of F(n); F(n - 1) is the next one
@@ -93,7 +93,7 @@ class Cab(nnx.Module):
     def initial_state(self, knobs=None):
         rows, pair = SHARES * self.group + self.group + 1, (2, self.channels, PARTITION + 1)
         return CabState(
-            count=jnp.zeros((), jnp.int32),
+            since=jnp.zeros((), jnp.int32),
             past=jnp.zeros((self.channels, 2 * PARTITION)),
             spectra=jnp.zeros((rows, *pair)),
             newest=jnp.zeros((), jnp.int32),
@@ -102,32 +102,31 @@ class Cab(nnx.Module):
         )
 
     def step(self, state, x, knobs):
-        whole = x.shape[0] // CHUNK * CHUNK
-        wet = []
-        if whole > CHUNK:
-            chunks = x[:whole].reshape(-1, CHUNK, self.channels).swapaxes(1, 2)
-            state, y = lax.scan(self._chunk, state, chunks)
-            wet.append(y.swapaxes(1, 2).reshape(whole, self.channels))
-        elif whole:
-            state, y = self._chunk(state, x[:whole].T)
-            wet.append(y.T)
-        if whole < x.shape[0]:
-            state, y = self._chunk(state, x[whole:].T)
-            wet.append(y.T)
+        length = x.shape[0]
+        if length <= CHUNK:
+            state, wet = self._chunk(state, (x.T, length))
+            wet = wet.T
+        else:
+            chunks = -(-length // CHUNK)
+            padded = jnp.pad(x, ((0, chunks * CHUNK - length), (0, 0))).reshape(chunks, CHUNK, self.channels)
+            lengths = jnp.minimum(CHUNK, length - CHUNK * jnp.arange(chunks))
+            state, wet = lax.scan(self._chunk, state, (padded.swapaxes(1, 2), lengths))
+            wet = wet.swapaxes(1, 2).reshape(chunks * CHUNK, self.channels)[:length]
         level = amplitude(self.knobs[0].value(knobs[:, :1]))
         mix = self.knobs[1].value(knobs[:, 1:2])
-        return x * (1.0 - mix) + jnp.concatenate(wet) * (level * mix), state
+        return x * (1.0 - mix) + wet * (level * mix), state
 
-    def _chunk(self, state: CabState, x: Float[Array, "C T"]):
-        """At most 64 samples: they cross at most one boundary between shares, `edge` samples into the chunk."""
-        length, count = x.shape[1], state.count
+    def _chunk(self, state: CabState, x_and_length: tuple[Float[Array, "C T"], Int[Array, ""] | int]):
+        """At most 64 samples, of which the first `length` count: they cross at most one boundary between shares."""
+        x, length = x_and_length
+        since = state.since
         window = jnp.concatenate([state.past, x], axis=1)
         near = window[:, PARTITION + 1 :]
-        head = self.head[:, : PARTITION - 1 + length, :length]
+        head = self.head[:, : PARTITION - 1 + x.shape[1], : x.shape[1]]
         y = near @ head[0] if len(head) == 1 else jnp.einsum("cw,cwt->ct", near, head)
 
-        edge = jnp.bitwise_and(-count, CHUNK - 1)
-        share = jnp.bitwise_and((count + edge) // CHUNK, SHARES - 1)
+        edge = jnp.bitwise_and(-since, CHUNK - 1)  # samples from the chunk's start to the next boundary
+        share = jnp.bitwise_and((since + edge) // CHUNK, SHARES - 1)
         due = edge < length
         fresh = due & (share == 0)  # a period begins
         spectrum, tail = lax.cond(fresh, self._period, _same_period, window, edge, state.sums, state.tail)
@@ -140,9 +139,10 @@ class Cab(nnx.Module):
         sums = lax.cond(due, self._share, lambda spectra, newest, share, sums: sums, spectra, newest, share, state.sums)
 
         line = jnp.concatenate([state.tail, tail], axis=1)
-        y = y + lax.dynamic_slice_in_dim(line, jnp.where(count == 0, PARTITION, count), length, axis=1)
-        count = jnp.bitwise_and(count + length, PARTITION - 1)
-        return CabState(count, window[:, length:], spectra, newest, sums, tail), y
+        y = y + lax.dynamic_slice_in_dim(line, jnp.where(since == 0, PARTITION, since), x.shape[1], axis=1)
+        since = jnp.bitwise_and(since + length, PARTITION - 1)
+        past = lax.dynamic_slice_in_dim(window, length, 2 * PARTITION, axis=1)
+        return CabState(since, past, spectra, newest, sums, tail), y
 
     def _period(self, window, edge, sums, _):
         """F(n), and the tail of the period that begins at the edge."""
