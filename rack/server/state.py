@@ -1,0 +1,248 @@
+"""The rack as a value: what plays, what can be undone, and what clients are shown of it. Nothing here does anything.
+
+`server.keys` says how a state changes; the server compares the state before with the one after and does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec.structs import replace
+
+from ..catalogue import BoxInfo, KnobInfo
+from ..checks import check_knob
+from ..config import MODEL, Audio, Rack, Racks, Slot, SourceChoice
+from ..protocol import AudioView, BoxSpec, SlotView, View
+
+DEEPEST_UNDO = 200
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What the workshop found out about a box, or why it could not make it."""
+
+    knobs: tuple[KnobInfo, ...] = ()
+    latency: int = 0
+    receptive_field: int | None = None
+    parameters: int = 0
+    sample_rate: int | None = None
+    error: str = ""
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """All that undo brings back: which preset, how it stands, and the other one of A and B."""
+
+    name: str
+    rack: Rack
+    other: Rack | None = None
+    compare: str = "A"
+
+
+class State(msgspec.Struct, frozen=True):
+    """Everything the server knows about the rack. `edited` holds the presets that differ from racks.toml."""
+
+    scene: Scene
+    saved: dict[str, Rack]
+    edited: dict[str, Rack] = {}
+    undo: tuple[Scene, ...] = ()
+    redo: tuple[Scene, ...] = ()
+    gesture: tuple = ()  # (client, number) of the one that made the last undo step
+    bypass: bool = False
+    mute: bool = False
+    source: SourceChoice = SourceChoice()
+    recording: str = ""
+    audio: Audio = Audio()
+    facts: dict[str, Facts] = {}  # by `spec(slot).key()`
+    building: frozenset[str] = frozenset()  # ids of slots that the workshop has in hand
+
+
+class World(msgspec.Struct, frozen=True):
+    """What a change may ask of the world outside; tests give it their own."""
+
+    catalogue: dict[str, BoxInfo]
+    find: Callable[[str], str] = lambda path: ""  # the absolute path of a file, or ""
+    beside: Callable[[str], list[str]] = lambda path: []  # files of the same kind in the same folder, sorted
+    check_sound: Callable[[str], str] = lambda path: ""  # what is wrong with a sound file, or ""
+    recording: Callable[[], str] = lambda: ""  # a path for a new recording
+    models: Callable[[], list[str]] = lambda: []  # model files that could be chosen
+
+
+def begin(racks: Racks) -> State:
+    """The state that a racks.toml describes."""
+    name = racks.rack if racks.rack in racks.racks else next(iter(racks.racks))
+    scene = Scene(name, racks.racks[name])
+    return State(scene=scene, saved=dict(racks.racks), source=racks.source, audio=racks.audio)
+
+
+def with_scene(state: State, scene: Scene, **changes) -> State:
+    """The state with another scene, the list of edited presets kept true."""
+    edited = {name: rack for name, rack in state.edited.items() if name != scene.name}
+    if scene.rack != state.saved.get(scene.name):
+        edited[scene.name] = scene.rack
+    return replace(state, scene=scene, edited=edited, **changes)
+
+
+def edit(state: State, scene: Scene, gesture: tuple = ()) -> State:
+    """An undoable step; changes of one gesture, one right after the other, are one step."""
+    if scene == state.scene:
+        return state
+    going_on = bool(gesture) and gesture == state.gesture
+    undo = state.undo if going_on else (*state.undo[1 - DEEPEST_UNDO :], state.scene)
+    return with_scene(state, scene, undo=undo, redo=(), gesture=gesture)
+
+
+def undo(state: State) -> State:
+    """One step back; the same state where there is none."""
+    if not state.undo:
+        return state
+    redo = (*state.redo, state.scene)
+    return with_scene(state, state.undo[-1], undo=state.undo[:-1], redo=redo, gesture=())
+
+
+def redo(state: State) -> State:
+    """One step forward again."""
+    if not state.redo:
+        return state
+    undo = (*state.undo, state.scene)
+    return with_scene(state, state.redo[-1], redo=state.redo[:-1], undo=undo, gesture=())
+
+
+def saved(state: State, name: str) -> State:
+    """The present rack now stands in racks.toml under this name, and is called so."""
+    edited = {n: rack for n, rack in state.edited.items() if n not in (name, state.scene.name)}
+    racks = {**state.saved, name: state.scene.rack}
+    return replace(state, scene=replace(state.scene, name=name), saved=racks, edited=edited, gesture=())
+
+
+def to_save(state: State, name: str) -> Racks:
+    """What a save under this name writes."""
+    return Racks(name, state.audio, state.source, {name: state.scene.rack})
+
+
+# --- Slots ------------------------------------------------------------------------------------------------------------
+
+
+def spec(slot: Slot, positions: tuple[float, ...] | None = None) -> BoxSpec:
+    """What the workshop needs to know to make a slot."""
+    return BoxSpec(slot.type, slot.model, slot.settings, positions)
+
+
+def knobs(state: State, world: World, slot: Slot) -> tuple[KnobInfo, ...]:
+    """The knobs of a slot, as far as they are known."""
+    facts = state.facts.get(spec(slot).key())
+    if facts is not None and not facts.error:
+        return facts.knobs
+    if slot.type in world.catalogue and slot.type != MODEL:
+        return world.catalogue[slot.type].knobs
+    return ()
+
+
+def values(slot: Slot, knobs: tuple[KnobInfo, ...]) -> tuple[float, ...]:
+    """Where the knobs stand, in their units; what does not fit a knob is as if it were not there."""
+    found = []
+    for knob in knobs:
+        try:
+            found.append(check_knob(knob, slot.knobs.get(knob.name, knob.default)))
+        except ValueError:
+            found.append(knob.default)
+    return tuple(found)
+
+
+def positions(slot: Slot, knobs: tuple[KnobInfo, ...]) -> tuple[float, ...]:
+    """The same as positions 0..1."""
+    return tuple(knob.position(value) for knob, value in zip(knobs, values(slot, knobs), strict=True))
+
+
+def failure(state: State, slot: Slot) -> str:
+    """Why a slot is not played, or nothing."""
+    if slot.error:
+        return slot.error
+    facts = state.facts.get(spec(slot).key())
+    if facts is None:
+        return ""
+    return facts.error or (_unfit(slot, facts.knobs) if slot.unread else "")
+
+
+def _unfit(slot: Slot, knobs: tuple[KnobInfo, ...]) -> str:
+    """What racks.toml says about a model's knobs that the model does not have or take."""
+    known = {knob.name: knob for knob in knobs}
+    for name, value in slot.knobs.items():
+        if name not in known:
+            return f"{slot.id}.knobs.{name}: no such knob; this model has {', '.join(known) or 'none'}"
+        try:
+            check_knob(known[name], value)
+        except ValueError as error:
+            return f"{slot.id}.knobs.{name} = {value}: {error}"
+    return ""
+
+
+# --- What clients see -------------------------------------------------------------------------------------------------
+
+
+def view(state: State, world: World, audio: AudioView = AudioView(), problems: tuple[str, ...] = ()) -> View:
+    """The whole rack as clients draw it."""
+    scene, rack = state.scene, state.scene.rack
+    return View(
+        rack=scene.name,
+        racks=tuple(state.saved),
+        slots=tuple(_slot_view(state, world, slot) for slot in rack.slots),
+        title=rack.title,
+        notes=rack.notes,
+        modified=scene.name in state.edited,
+        channels=rack.channels,
+        xy=rack.xy,
+        bypass=state.bypass,
+        mute=state.mute,
+        compare=scene.compare,
+        source=state.source.kind,
+        source_path=state.source.path,
+        recording=state.recording,
+        undo=len(state.undo),
+        redo=len(state.redo),
+        audio=audio,
+        problems=problems,
+    )
+
+
+def _slot_view(state: State, world: World, slot: Slot) -> SlotView:
+    there, facts = knobs(state, world, slot), state.facts.get(spec(slot).key(), Facts())
+    error = failure(state, slot)
+    settings = {}
+    if slot.type in world.catalogue:
+        settings = {info.name: info.default for info in world.catalogue[slot.type].settings}
+    return SlotView(
+        id=slot.id,
+        type=slot.type,
+        knobs=there,
+        values=values(slot, there),
+        bypass=slot.bypass,
+        model=slot.model,
+        settings={**settings, **slot.settings},
+        notes=slot.notes,
+        status="failed" if error else "building" if slot.id in state.building else "ready",
+        error=error,
+        latency=facts.latency,
+        receptive_field=facts.receptive_field,
+        parameters=facts.parameters,
+        sample_rate=facts.sample_rate,
+    )
+
+
+def turned(before: View, after: View) -> list[tuple[str, float]] | None:
+    """The knobs that stand elsewhere, as `slot.knob` and value; None where the slots themselves are others."""
+    if len(before.slots) != len(after.slots):
+        return None
+    found: list[tuple[str, float]] = []
+    for old, new in zip(before.slots, after.slots, strict=True):
+        if old is new or old == new:
+            continue
+        if old.id != new.id or old.knobs != new.knobs:
+            return None
+        pairs = zip(new.knobs, old.values, new.values, strict=True)
+        found += [(f"{new.id}.{knob.name}", value) for knob, was, value in pairs if was != value]
+    return found
+
+
+def still(view: View) -> View:
+    """A view without the places of its knobs, to tell a turn from anything else."""
+    return replace(view, slots=tuple(replace(slot, values=()) for slot in view.slots))
