@@ -174,7 +174,9 @@ def test_the_wheel_holds_packages_and_nothing_else(wheel_folder):
 
 
 def test_the_wheel_has_the_command(wheel_folder):
-    done = run_outside(wheel_folder, "import sys\nfrom rack.cli import main\nsys.argv = ['nafx-rack', '--help']\nmain()")
+    done = run_outside(
+        wheel_folder, "import sys\nfrom rack.cli import main\nsys.argv = ['nafx-rack', '--help']\nmain()"
+    )
     assert done.returncode == 0, done.stderr
     for command in re.findall(r"^ {4}nafx-rack ([a-z]+)", README, re.M):
         assert command in done.stdout

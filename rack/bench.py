@@ -1,0 +1,306 @@
+"""What a sample costs: `nafx-rack bench` measures networks, boxes and whole racks the way they play live.
+
+A measurement is one block after another of a guitar through a compiled step whose state is donated and packed, from
+numpy to numpy, on one thread: the time of a call, dispatch included, divided by the samples of its block. Other engines
+(torch, onnxruntime) run the same recurrent networks, with state in and out; they live in the checkout's `benchmarks/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import runpy
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmodels import ring, xla
+from jaxmodels.boxes import BOXES, make
+from jaxmodels.effect import Effect, default_positions, hold
+from jaxmodels.recurrent import from_torch
+from jaxmodels.tcn import MicroTCN, SteerableTCN
+from rack import paths
+from rack.catalogue import catalogue
+from rack.config import load
+from rack.errors import RackError
+
+RATE = 48000
+BLOCKS = (64, 128, 512, 2048)
+ENGINES = ("jax", "torch", "onnxruntime")
+RECURRENT = {"lstm16": (4, 16), "lstm32": (4, 32), "gru16": (3, 16)}  # gates, hidden units
+PEERS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+Step = Callable[[np.ndarray], Any]  # one block [T, C] in, the next block of output
+
+
+class Skip(Exception):
+    """A measurement that cannot be made on this machine; the text says why."""
+
+
+class Plan(NamedTuple):
+    """How thoroughly to measure: so many runs of so many seconds; the result is the median of their medians."""
+
+    runs: int
+    seconds: float
+
+
+def tensors(gates: int, hidden: int, inputs: int = 1) -> dict[str, np.ndarray]:
+    """A recurrent network's weights by PyTorch's names, the same every time; `head` and `head_bias` are Linear's."""
+    rng, bound = np.random.default_rng(hidden), hidden**-0.5
+    shapes = {
+        "weight_ih_l0": (gates * hidden, inputs),
+        "weight_hh_l0": (gates * hidden, hidden),
+        "bias_ih_l0": (gates * hidden,),
+        "bias_hh_l0": (gates * hidden,),
+        "head": (1, hidden),
+        "head_bias": (1,),
+    }
+    return {name: rng.uniform(-bound, bound, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def recurrent(name: str) -> Effect:
+    """One of the recurrent networks as a box."""
+    weights = tensors(*RECURRENT[name])
+    head, bias = weights.pop("head"), weights.pop("head_bias")
+    return from_torch(weights, head, bias, skip=False)
+
+
+# Networks by name. Boxes of the table and shipped racks are added by their own names.
+NETWORKS: dict[str, Callable[[], Any]] = {
+    **{name: lambda name=name: recurrent(name) for name in RECURRENT},
+    "steerable_tcn": lambda: SteerableTCN(),
+    "tcn300c": lambda: MicroTCN(MicroTCN.Settings(kernel_size=13)),
+}
+
+
+def names() -> list[str]:
+    """Everything that can be measured."""
+    return [*NETWORKS, *BOXES, *(f"rack:{name}" for name in _shipped())]
+
+
+def _shipped():
+    return load(paths.shipped_racks(), catalogue())[0].racks
+
+
+def signal(seconds: float = 4.0) -> np.ndarray:
+    """A guitar, `[N]` float32 at 48 kHz: the shipped loop, or plucked strings where nothing is shipped."""
+    path, wanted = paths.loop_path(), int(seconds * RATE)
+    if path is None:
+        return plucks(wanted)
+    import soundfile
+
+    x, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    return np.resize(x.mean(axis=1), wanted).astype(np.float32)
+
+
+def plucks(samples: int) -> np.ndarray:
+    """Plucked strings (Karplus and Strong, 1983), four in a second, `[N]` float32."""
+    rng, out = np.random.default_rng(0), np.zeros(samples, np.float32)
+    for start in range(0, samples, RATE // 4):
+        period = round(RATE / rng.uniform(82, 330))
+        string = rng.uniform(-0.5, 0.5, period)
+        turns = -(-min(samples - start, RATE) // period)
+        sound = []
+        for _ in range(turns):
+            sound.append(string)
+            string = 0.498 * (string + np.roll(string, 1))
+        ringing = np.concatenate(sound)[: samples - start]
+        out[start : start + len(ringing)] += ringing
+    return np.clip(out, -1, 1).astype(np.float32)
+
+
+def box_step(effect: Effect, block: int) -> Step:
+    """A box as one compiled call; its weights and state travel as few arrays, as they do in the engine."""
+    from rack.workshop.row import Layout
+
+    positions = jnp.asarray(default_positions(effect))
+    state = ring.pack(effect.initial_state(positions), block)
+    weights_layout, state_layout = Layout(effect), Layout(state)
+
+    def step(weights, state, x, positions):
+        y, after = weights_layout.part(weights).step(state_layout.part(state), x, hold(positions, block))
+        return y, state_layout.join(after)
+
+    weights, held = jax.device_get((weights_layout.join(effect), state_layout.join(state)))
+    return _stepper(step, jax.device_put(weights), held, effect.channels, block, np.asarray(positions))
+
+
+def rack_step(name: str, block: int) -> tuple[Step, int]:
+    """A shipped rack, limiter included, as the one fused program that the engine runs; and its number of channels."""
+    from rack.shared import KNOBS
+    from rack.workshop.render import row_of
+    from rack.workshop.row import prepare, program
+
+    rack = _shipped()[name]
+    row = row_of(rack, RATE, rack.channels)
+    boxes = [prepare(placed.effect, placed.positions, block) for placed in row]
+    targets = np.zeros((len(row), KNOBS), np.float32)
+    for target, placed in zip(targets, row, strict=True):
+        target[: 1 + len(placed.positions)] = [placed.on, *placed.positions]
+    weights, states = jax.device_put(tuple(box.weights for box in boxes)), tuple(box.state for box in boxes)
+
+    def step(weights, states, x, targets):
+        y, after, _ = program(boxes, RATE)(weights, states, x, targets)
+        return y, after
+
+    return _stepper(step, weights, states, rack.channels, block, targets), rack.channels
+
+
+def _stepper(step, weights, state, channels: int, block: int, knobs: np.ndarray) -> Step:
+    shape = jax.ShapeDtypeStruct((block, channels), np.float32)
+    run = jax.jit(step, donate_argnums=1, keep_unused=True).lower(weights, state, shape, knobs).compile()
+
+    def call(x):
+        nonlocal state
+        y, state = run(weights, state, x, knobs)
+        return np.asarray(y)
+
+    return call
+
+
+def peer_step(engine: str, name: str, block: int) -> Step:
+    """A recurrent network in another engine. Raises Skip where the engine or the network is missing."""
+    if name not in RECURRENT:
+        raise Skip(f"only {', '.join(RECURRENT)} are compared")
+    path = PEERS / f"{engine}_peer.py"
+    if not path.is_file():
+        raise Skip("the other engines are part of the source checkout")
+    try:
+        step = runpy.run_path(str(path))["step"]
+    except ModuleNotFoundError as error:
+        raise Skip(f"{error.name} is not installed: run `make bench-env`") from None
+    return step("lstm" if RECURRENT[name][0] == 4 else "gru", tensors(*RECURRENT[name]), block)
+
+
+def step_for(engine: str, name: str, block: int) -> tuple[Step, int]:
+    """The call to be measured, and how many channels it takes."""
+    if engine != "jax":
+        return peer_step(engine, name, block), 1
+    if name.startswith("rack:"):
+        return rack_step(name.removeprefix("rack:"), block)
+    effect = NETWORKS[name]() if name in NETWORKS else make(name, sample_rate=RATE)
+    return box_step(effect, block), effect.channels
+
+
+def measure(step: Step, blocks: np.ndarray, plan: Plan) -> float:
+    """Nanoseconds per sample; `blocks` is `[N, T, C]`, played over and over. The first run is thrown away."""
+    medians, at, clock = [], 0, time.perf_counter_ns
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(plan.runs + 1):
+            times, end = [], clock() + int(plan.seconds * 1e9)
+            while clock() < end or len(times) < 20:
+                block = blocks[at % len(blocks)]
+                start = clock()
+                step(block)
+                times.append(clock() - start)
+                at += 1
+            medians.append(statistics.median(times))
+    finally:
+        gc.enable()
+    return statistics.median(medians[1:]) / blocks.shape[1]
+
+
+def bench(engines, models, blocks, plan: Plan, progress=lambda line: None) -> dict:
+    """Every engine on every model at every block size: results, what was skipped and why, and the machine."""
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    results, skipped, x = [], [], signal()
+    for engine in engines:
+        for model in models:
+            for block in blocks:
+                progress(f"{engine} {model} {block}")
+                try:
+                    start = time.perf_counter()
+                    step, channels = step_for(engine, model, block)
+                    built = time.perf_counter() - start
+                except Skip as reason:
+                    skipped.append({"engine": engine, "model": model, "reason": str(reason)})
+                    break
+                cut = x[: len(x) // block * block].reshape(-1, block, 1).repeat(channels, axis=2)
+                cost = round(measure(step, cut, plan), 1)
+                found = {"engine": engine, "model": model, "block": block, "ns_per_sample": cost}
+                results.append(found | {"build_s": round(built, 3)})
+    return {"results": results, "skipped": skipped, "machine": machine()}
+
+
+def machine() -> dict:
+    """What the numbers were measured on."""
+    try:
+        with open("/proc/cpuinfo") as info:
+            cpu = next(line.partition(":")[2].strip() for line in info if line.startswith("model name"))
+    except (OSError, StopIteration):
+        cpu = platform.processor() or platform.machine()
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "features": xla.cpu_features(),
+        "load_average": round(os.getloadavg()[0], 2),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "rate": RATE,
+    }
+
+
+def chosen(words: str | None, known, what: str) -> list[str]:
+    """A comma-separated choice, in its own order; everything where nothing is chosen. Raises RackError."""
+    picked = [word.strip() for word in words.split(",") if word.strip()] if words else list(known)
+    if unknown := [word for word in picked if word not in known]:
+        raise RackError(f"no {what} {', '.join(map(repr, unknown))}; there are: {', '.join(known)}")
+    return picked
+
+
+def main(args: argparse.Namespace) -> int:
+    """`nafx-rack bench [--json] [--quick] [--engines ...] [--models ...] [--blocks ...]`."""
+    engines = chosen(args.engines, ENGINES, "engine")
+    models = chosen(args.models, names(), "model")
+    blocks = _sizes(args.blocks) if args.blocks else BLOCKS[:: 2 if args.quick else 1]
+    plan = Plan(1, 0.1) if args.quick else Plan(5, 0.4)
+    watched = sys.stderr.isatty()
+    report = bench(engines, models, blocks, plan, _show if watched else lambda line: None)
+    if watched:
+        _show("")
+    print(json.dumps(report, indent=1) if args.json else table(report))
+    return 0
+
+
+def _sizes(words: str) -> list[int]:
+    try:
+        sizes = [int(word) for word in words.split(",")]
+    except ValueError:
+        raise RackError(f"--blocks {words}: must be whole numbers with commas between them, such as 64,512") from None
+    if bad := [size for size in sizes if not 1 <= size <= 2048]:
+        raise RackError(f"--blocks {', '.join(map(str, bad))}: must be 1 to 2048")
+    return sizes
+
+
+def _show(line: str) -> None:
+    print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+
+def table(report: dict) -> str:
+    """The report as text: a row for each engine and model, a column for each block size, in ns per sample."""
+    blocks = sorted({found["block"] for found in report["results"]})
+    cost = {(found["engine"], found["model"], found["block"]): found["ns_per_sample"] for found in report["results"]}
+    rows = [f"{'ns per sample':34}" + "".join(f"{block:>10}" for block in blocks)]
+    for engine, model in dict.fromkeys((engine, model) for engine, model, _ in cost):
+        cells = (cost.get((engine, model, block)) for block in blocks)
+        rows.append(f"{engine:12}{model:22}" + "".join(f"{cell:10.1f}" if cell else " " * 10 for cell in cells))
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for found in report["skipped"]:
+        reasons.setdefault((found["engine"], found["reason"]), []).append(found["model"])
+    rows += [f"skipped: {engine} {', '.join(models)}: {why}" for (engine, why), models in reasons.items()]
+    facts = report["machine"]
+    return "\n".join([*rows, f"{facts['cpu']}, load {facts['load_average']}, jax {facts['jax']}"])

@@ -1,0 +1,93 @@
+"""The benchmark measures the right thing: shapes of its answers, its choices, and the same networks in every engine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from jaxmodels.effect import apply
+from rack import bench
+from rack.errors import RackError
+
+
+def run(capsys, **wanted):
+    given = {"json": True, "quick": True, "engines": None, "models": None, "blocks": None} | wanted
+    assert bench.main(argparse.Namespace(**given)) == 0
+    return capsys.readouterr().out
+
+
+def test_answers_one_result_for_each_engine_model_and_block(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    report = json.loads(run(capsys, engines="jax,torch", models="gain,lstm16", blocks="64,17"))
+    made = [(found["engine"], found["model"], found["block"]) for found in report["results"]]
+    assert made == [("jax", "gain", 64), ("jax", "gain", 17), ("jax", "lstm16", 64), ("jax", "lstm16", 17)]
+    assert all(0 < found["ns_per_sample"] < 1e7 for found in report["results"])
+    reasons = {found["model"]: found["reason"] for found in report["skipped"]}
+    assert "only lstm16" in reasons["gain"] and "torch is not installed" in reasons["lstm16"]
+    assert report["machine"]["jax"] == jax.__version__ and report["machine"]["cores"] >= 1
+
+
+def test_the_table_has_a_row_for_each_model(capsys):
+    text = run(capsys, json=False, engines="jax", models="gain", blocks="64")
+    assert "gain" in text and "64" in text.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"engines": "numpy"}, "no engine 'numpy'; there are: jax, torch, onnxruntime"),
+        ({"models": "lstm16,lstm17"}, "no model 'lstm17'; there are: lstm16, "),
+        ({"blocks": "64,many"}, "whole numbers"),
+        ({"blocks": "64,4096"}, "--blocks 4096: must be 1 to 2048"),
+    ],
+)
+def test_a_choice_that_is_not_there_is_an_error_in_words(capsys, wrong, said):
+    with pytest.raises(RackError) as caught:
+        run(capsys, **wrong)
+    assert said in str(caught.value)
+
+
+def test_every_box_and_every_rack_has_a_name():
+    names = bench.names()
+    assert set(bench.BOXES) < set(names) and "rack:nemo" in names and len(set(names)) == len(names)
+
+
+def test_a_rack_is_measured_as_it_plays():
+    step, channels = bench.step_for("jax", "rack:superknob", 64)
+    x = bench.signal(1.0)
+    y = np.concatenate([step(np.repeat(x[at : at + 64, None], channels, axis=1)) for at in range(0, 16384, 64)])
+    assert y.shape == (16384, channels) and np.isfinite(y).all() and np.abs(y).max() > 1e-3
+
+
+def test_blocks_come_one_after_another_and_are_all_timed():
+    seen = []
+    blocks = np.arange(6, dtype=np.float32).reshape(3, 2, 1)
+    cost = bench.measure(lambda block: seen.append(block[0, 0]), blocks, bench.Plan(2, 0.0))
+    assert cost > 0 and seen == [0, 2, 4] * 20
+
+
+def test_a_step_continues_where_the_block_before_ended():
+    step, _ = bench.step_for("jax", "lstm16", 64)
+    x = bench.plucks(640)
+    y = np.concatenate([step(block) for block in x.reshape(-1, 64, 1)])
+    np.testing.assert_allclose(y[:, 0], apply(bench.recurrent("lstm16"), x), atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("name", bench.RECURRENT)
+def test_other_engines_compute_the_same(engine, name):
+    pytest.importorskip(engine)
+    blocks = bench.plucks(640).reshape(-1, 64, 1)
+    ours, theirs = (bench.step_for(which, name, 64)[0] for which in ("jax", engine))
+    np.testing.assert_allclose([theirs(block) for block in blocks], [ours(block) for block in blocks], atol=1e-5)
+
+
+def test_plucks_are_a_signal():
+    x = bench.plucks(bench.RATE)
+    assert x.shape == (bench.RATE,) and x.dtype == np.float32
+    assert 0.01 < np.sqrt(np.mean(x**2)) < 0.5 and np.abs(x).max() <= 1
