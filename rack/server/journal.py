@@ -1,0 +1,88 @@
+"""Every change is written down, so that a killed server finds its rack again as it was at the last gesture."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from ..config import Audio, Rack, SourceChoice
+from ..paths import write_atomically
+from .state import Scene, State
+
+VERSION = 1
+
+
+class Journal(msgspec.Struct, frozen=True):
+    """What is remembered of a state: the presets that differ from racks.toml, and how the rack is played."""
+
+    version: int
+    rack: str
+    edited: dict[str, Rack] = {}
+    bypass: bool = False
+    mute: bool = False
+    source: SourceChoice = SourceChoice()
+    audio: Audio = Audio()
+
+
+def journal_of(state: State) -> bytes:
+    """A state as the bytes of a journal."""
+    edited = dict(state.edited)
+    if state.scene.name not in state.saved:
+        edited[state.scene.name] = state.scene.rack
+    kept = Journal(VERSION, state.scene.name, edited, state.bypass, state.mute, state.source, state.audio)
+    return msgspec.json.format(msgspec.json.encode(kept), indent=1) + b"\n"
+
+
+def restored(state: State, found: Journal) -> State:
+    """The state of a racks.toml with what the journal remembers on top."""
+    saved = {**found.edited, **state.saved}
+    edited = {name: rack for name, rack in found.edited.items() if rack != saved[name]}
+    name = found.rack if found.rack in saved else state.scene.name
+    source = found.source
+    if source.kind == "file" and not Path(source.path).is_file():
+        source = state.source
+    scene = Scene(name, edited.get(name, saved[name]))
+    return replace(
+        state,
+        scene=scene,
+        saved=saved,
+        edited=edited,
+        bypass=found.bypass,
+        mute=found.mute,
+        source=source,
+        audio=found.audio,
+    )
+
+
+def read_journal(path: Path) -> tuple[Journal | None, str]:
+    """What was written down, or None; and a line about it where it could not be read. Such a file is set aside."""
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Journal)
+        if found.version == VERSION:
+            return found, ""
+        reason = f"it is of version {found.version}, this program reads {VERSION}"
+    except FileNotFoundError:
+        return None, ""
+    except OSError as error:
+        return None, f"{path} cannot be read: {error.strerror or error}; starting from racks.toml"
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        reason = str(error)
+    aside = path.with_name(f"{path.stem}-{time.strftime('%Y%m%d-%H%M%S')}.unreadable")
+    try:
+        os.replace(path, aside)
+    except OSError:
+        aside = path
+    return None, f"{path} cannot be understood ({reason}); it is kept as {aside.name}; starting from racks.toml"
+
+
+def write_journal(path: Path, data: bytes) -> str:
+    """Write the journal; answers what went wrong, or nothing."""
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        return f"changes cannot be written down in {path}: {error.strerror or error}"
+    return ""
