@@ -40,8 +40,6 @@ class PortAudio:
 
     def __init__(self, stream: Stream, callback: Callback):
         sd = sounddevice()
-        sd._terminate()  # PortAudio lists devices once, when it starts: start it afresh to see what was plugged in
-        sd._initialize()
         self._callback, self._stall = callback, (0, time.monotonic())
         outputs = max(stream.outputs)
         try:
@@ -54,7 +52,6 @@ class PortAudio:
                     dtype="float32",
                     latency="low",
                     callback=self._duplex,
-                    prime_output_buffers_using_stream_callback=False,
                 )
             else:
                 self._stream = sd.OutputStream(
@@ -94,6 +91,18 @@ class PortAudio:
 
     def _output_only(self, outputs, frames, when, status):
         self._callback(None, outputs)
+
+
+def openable(stream: Stream) -> bool:
+    """Whether the devices of a stream are there and take its rate; PortAudio lists them once in a process's life."""
+    sd = sounddevice()
+    try:
+        sd.check_output_settings(_device(stream.output_device), max(stream.outputs), "float32", samplerate=stream.rate)
+        if stream.inputs:
+            sd.check_input_settings(_device(stream.input_device), max(stream.inputs), "float32", samplerate=stream.rate)
+    except (sd.PortAudioError, ValueError):
+        return False
+    return True
 
 
 def _device(name: str) -> int | str | None:

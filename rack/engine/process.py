@@ -21,12 +21,10 @@ from rack.protocol import EngineReady, Mute, Quit, Record, Refused, Source, Stre
 from rack.protocol import Line as LineMessage
 from rack.shared import Shared
 
-from .audio import BACKENDS, MISSING, DeviceError
-from .callback import Callback
+from .audio import BACKENDS, DeviceError
+from .callback import NO_LINE, Callback
 from .program import Loader, Unfit
 
-RETRY_S = 2.0  # how often a device that went away is looked for
-FIRST_RETRY_S = 10.0  # and one that was never there
 TICK_S = 0.1
 
 
@@ -41,7 +39,7 @@ class Engine:
         self.backend = None
         self.callback: Callback | None = None
         self.tape, self.mute, self.recording = True, False, False
-        self.retry_at, self.retry_s = 0.0, RETRY_S
+        self.abandoned: list = []
         self.troubles: dict[str, float] = {}
 
     def run(self) -> None:
@@ -86,7 +84,7 @@ class Engine:
         self.close()
         self.wanted = stream
         order = {"auto": ("portaudio", "null"), "portaudio": ("portaudio", "null")}.get(stream.backend, (stream.backend,))
-        message, can_retry = "", False
+        message = ""
         for name in order:
             callback = Callback(self.shared, stream, self.tape, self.mute)
             callback.recording = self.recording
@@ -96,35 +94,32 @@ class Engine:
             except Exception as error:  # PortAudio's own errors come in many kinds: none may end the engine
                 text = str(error) if isinstance(error, DeviceError) else f"{type(error).__name__}: {error}"
                 message = f"{text}; the clocked null output plays instead"
-                can_retry = text != MISSING
                 continue
             self.backend, self.callback = backend, callback
             break
         if self.backend is None:
             self.send(Trouble("device", message))
             return
-        self.retry_at = time.monotonic() + FIRST_RETRY_S if can_retry else 0.0
-        self.retry_s = FIRST_RETRY_S
         gc.collect()
         gc.freeze()
         self.send(Streaming(self.backend.name, self.backend.device, stream.rate, stream.block, message))
 
-    def replace(self, backend_name: str, message: str) -> bool:
-        """Move the running line to another backend, state and all; False where that cannot be opened."""
+    def play_on(self, problem: str) -> None:
+        """The device is gone: move the running line, state and all, to the null output.
+
+        The dead stream is left as it is, since closing one whose JACK server has died waits for ever. For the same
+        reason the device is taken up again by a fresh engine, which the server starts when a probe finds it.
+        """
         stream, old = self.wanted, self.callback
         callback = Callback(self.shared, stream, self.tape, self.mute)
         callback.recording = self.recording
-        callback.line = old.line if old.next_line is None else old.next_line
-        try:
-            backend = BACKENDS[backend_name](stream, callback)
-        except Exception:
-            return False
-        if self.backend is not None:
-            self.backend.stop()
-        backend.start()
-        self.backend, self.callback = backend, callback
-        self.send(Streaming(backend.name, backend.device, stream.rate, stream.block, message))
-        return True
+        callback.line, callback.next_line = old.line, old.next_line
+        old.line, old.next_line = NO_LINE, None  # should the device wake up, it must not touch these states
+        self.abandoned.append(self.backend)
+        self.backend, self.callback = BACKENDS["null"](stream, callback), callback
+        self.backend.start()
+        message = f"{problem}; the clocked null output plays until it is back"
+        self.send(Streaming("null", self.backend.device, stream.rate, stream.block, message))
 
     def close(self) -> None:
         """Fade out and stop the stream."""
@@ -171,12 +166,8 @@ class Engine:
                 self.send(Took(number))
             else:
                 self.trouble(kind, text, number)
-        now = time.monotonic()
         if problem := self.backend.problem():
-            self.replace("null", f"{problem}; the clocked null output plays until it is back")
-            self.retry_s, self.retry_at = RETRY_S, now + RETRY_S
-        elif self.retry_at and now > self.retry_at:
-            self.retry_at = 0.0 if self.replace("portaudio", "") else time.monotonic() + self.retry_s
+            self.play_on(problem)
 
     def trouble(self, kind: str, text: str, row: int) -> None:
         """Tell the server, but of each kind at most once a second: a fault in every block is one fault."""
@@ -197,6 +188,8 @@ def main() -> None:
         engine.run()
     except (EOFError, ConnectionError, BrokenPipeError):
         engine.close()
+    if engine.abandoned:
+        os._exit(0)  # PortAudio's clean-up would wait for the dead device
 
 
 if __name__ == "__main__":

@@ -1,0 +1,26 @@
+"""Is the sound device there? `python -m rack.engine.probe STREAM_JSON` exits with 0 where a stream could be opened.
+
+A process of its own: PortAudio lists the devices once, when it starts.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+
+from rack.protocol import Stream
+
+from .audio import DeviceError, openable
+
+
+def main() -> int:
+    stream = msgspec.json.decode(sys.argv[1], type=Stream)
+    try:
+        return 0 if openable(stream) else 1
+    except DeviceError:
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
