@@ -1,0 +1,31 @@
+"""Where the terminal starts: decides about colours and speed, then imports Textual, which reads them on import."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+COLORS = ("auto", "truecolor", "256", "16", "none")
+_SYSTEMS = {"truecolor": "truecolor", "256": "256", "16": "standard", "none": "standard"}
+
+
+def environment(color: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that Textual has to find: colours, and no animation over a remote line."""
+    out: dict[str, str] = {}
+    if color in _SYSTEMS:
+        out["TEXTUAL_COLOR_SYSTEM"] = _SYSTEMS[color]
+    if color == "none":
+        out["NO_COLOR"] = "1"
+    if "SSH_CONNECTION" in environ:
+        out |= {"TEXTUAL_ANIMATIONS": "none", "TEXTUAL_SMOOTH_SCROLL": "0"}
+    return out
+
+
+def run(socket_path: str, *, color: str = "auto", glyphs: str = "auto", rate_hz: float | None = None) -> int:
+    """Show the rack of the server at this socket until the user leaves; answers with the exit status."""
+    os.environ.update(environment(color, os.environ))
+    from .terminal import RackApp
+
+    app = RackApp(socket_path, glyphs=glyphs, rate_hz=rate_hz)
+    app.run()
+    return app.return_code or 0

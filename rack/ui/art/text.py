@@ -1,0 +1,87 @@
+"""Lines of text and runs of one ink: cutting, spreading and merging them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+Run = tuple[str, str]  # text, name of its ink
+Row = list[Run]
+VOWELS = "aeiou"
+
+
+def merge(cells: Iterable[Run]) -> Row:
+    """Neighbours of one ink as one run: every run costs the terminal an escape sequence."""
+    row: Row = []
+    for text, ink in cells:
+        if row and row[-1][1] == ink:
+            row[-1] = (row[-1][0] + text, ink)
+        elif text:
+            row.append((text, ink))
+    return row
+
+
+def length(row: Row) -> int:
+    """Cells that a row takes; everything we draw is one cell wide."""
+    return sum(len(text) for text, _ in row)
+
+
+def cut(row: Row, width: int) -> Row:
+    """The first `width` cells of a row."""
+    out: Row = []
+    for text, ink in row:
+        out.append((text[:width], ink))
+        width -= len(text)
+        if width <= 0:
+            break
+    return out
+
+
+def clip(text: str, width: int, ellipsis: str = "…") -> str:
+    """Text of at most `width` cells; what was cut ends in an ellipsis."""
+    return text if len(text) <= width else text[: max(width - 1, 0)] + ellipsis[:width]
+
+
+def clip_start(text: str, width: int, ellipsis: str = "…") -> str:
+    """Text of at most `width` cells that keeps its end: paths are told apart by their ends."""
+    return text if len(text) <= width else ellipsis[:width] + text[len(text) - max(width - 1, 0) :]
+
+
+def label(name: str, width: int) -> str:
+    """A knob's name in `width` cells: underscores become blanks, and vowels go (from the end) where it is too long."""
+    text = name.replace("_", " ")
+    for i in range(len(text) - 1, 0, -1):
+        if len(text) <= width:
+            return text
+        if text[i] in VOWELS and text[i - 1] != " ":
+            text = text[:i] + text[i + 1 :]
+    return text[:width].rstrip()
+
+
+def short(value: str, width: int) -> str:
+    """A value with its unit in `width` cells: without its blank, else with the unit's prefix only, else bare."""
+    number, _, unit = value.partition(" ")
+    prefix = unit[:1] if unit in ("kHz", "ms") else ""
+    for text in (value, number + unit, number + prefix, number):
+        if len(text) <= width:
+            return text
+    return clip(value, width)
+
+
+def centre(text: str, width: int, ellipsis: str = "…") -> str:
+    """Text in the middle of `width` cells, cut if it must be."""
+    return clip(text, width, ellipsis).center(width)
+
+
+def spread(left: Row, right: Row, width: int, ink: str = "text") -> Row:
+    """`left` at the start and `right` at the end of a line; where both do not fit, `right` gives way."""
+    gap = width - length(left) - length(right)
+    if gap < 1:
+        return cut(left, width)
+    return [*left, (" " * gap, ink), *right]
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, hours where there are any: 0:12, 1:02:03."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"

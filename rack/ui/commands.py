@@ -1,0 +1,165 @@
+"""Everything that can be done, in one table: bindings, footer, help and palette are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rack.protocol import SlotView, View
+
+Value = Callable[[View, SlotView | None, int], Any]  # of the view, the slot in focus and its index
+
+
+@dataclass(frozen=True)
+class Command:
+    """One thing to do. With `sets` it is a change sent to the server, otherwise an action of the screen.
+
+    `where` is the widget that binds the keys; `rank` orders the footer, 0 keeps it out of there.
+    """
+
+    name: str
+    keys: str  # Textual's names, separated by commas
+    help: str
+    group: str
+    short: str = ""
+    rank: int = 0
+    where: str = "rack"
+    action: str = ""
+    sets: str = ""  # {slot} stands for the slot in focus
+    value: Value | None = None
+    later: bool = False  # known, and answered with "not yet"
+
+    @property
+    def binding(self) -> str:
+        """The Textual action behind the keys."""
+        return self.action or f"command('{self.name}')"
+
+
+def _always(value: Any) -> Value:
+    return lambda view, slot, index: value
+
+
+def _moved(by: int) -> Value:
+    return lambda view, slot, index: [slot.id, min(max(index + by, 0), len(view.slots) - 1)] if slot else None
+
+
+C = Command
+COMMANDS: tuple[Command, ...] = (
+    C("previous", "left,h,shift+tab", "Previous control", "Move"),
+    C("next", "right,l,tab", "Next control", "Move"),
+    C("jump", "o", "Jump to a control by its letter", "Move", "jump", 8),
+    C("up", "up,k,plus", "One step up: 1 %, 0.5 dB or one label", "Turn", "turn", 1, "knob", "nudge(1)"),
+    C("down", "down,j,minus", "One step down", "Turn", "", 0, "knob", "nudge(-1)"),
+    C("fine_up", "shift+up,K", "A tenth of a step up", "Turn", "", 0, "knob", "nudge(0.1)"),
+    C("fine_down", "shift+down,J", "A tenth of a step down", "Turn", "", 0, "knob", "nudge(-0.1)"),
+    C("coarse_up", "pageup", "Ten steps up", "Turn", "", 0, "knob", "nudge(10)"),
+    C("coarse_down", "pagedown", "Ten steps down", "Turn", "", 0, "knob", "nudge(-10)"),
+    C("minimum", "home", "Minimum", "Turn", "", 0, "knob", "edge(0)"),
+    C("maximum", "end", "Maximum", "Turn", "", 0, "knob", "edge(1)"),
+    C("type", "enter", "Type a value with its unit (a digit begins it too)", "Turn", "type", 2, "knob", "type"),
+    C("default", "backspace", "Default (double-click does the same)", "Turn", "default", 10, "knob", "default"),
+    C("bypass", "space", "Bypass the slot", "Slot", "bypass", 3, sets="{slot}.bypass",
+      value=lambda view, slot, index: not slot.bypass if slot else None),
+    C("add", "y,insert", "Add a box after this one", "Slot", "add", 4),
+    C("remove", "delete", "Remove the slot", "Slot", "remove", 12, sets="slots.remove",
+      value=lambda view, slot, index: slot.id if slot else None),
+    C("edit", "e", "Edit its settings, choose its model", "Slot", "edit", 5),
+    C("move_left", "<", "Move the slot towards the input", "Slot", sets="slots.move", value=_moved(-1)),
+    C("move_right", ">", "Move the slot towards the output", "Slot", sets="slots.move", value=_moved(1)),
+    C("model_previous", "[", "Previous model of the folder", "Slot", sets="{slot}.model.step", value=_always(-1)),
+    C("model_next", "]", "Next model of the folder", "Slot", sets="{slot}.model.step", value=_always(1)),
+    C("undo", "u", "Undo the last gesture", "Rack", "undo", 6, sets="undo", value=_always(True)),
+    C("redo", "ctrl+r", "Redo", "Rack", sets="redo", value=_always(True)),
+    C("compare", "x", "Swap A and B", "Rack", "A/B", 9, sets="compare", value=_always(True)),
+    C("copy", "c", "Copy this one to the other of A and B", "Rack", sets="compare.copy", value=_always(True)),
+    C("preset_previous", "{", "Previous preset", "Rack", sets="rack.step", value=_always(-1)),
+    C("preset_next", "}", "Next preset", "Rack", sets="rack.step", value=_always(1)),
+    C("save", "w", "Save the preset", "Rack", "save", 11),
+    C("save_as", "W", "Save under another name", "Rack"),
+    C("vary", "v", "Vary the knobs at random", "Rack", sets="vary", value=_always(True), later=True),
+    C("bypass_all", "b", "Bypass the whole rack", "Sound", sets="bypass",
+      value=lambda view, slot, index: not view.bypass),
+    C("mute", "p", "Panic: mute the output", "Sound", "mute", 13, sets="mute",
+      value=lambda view, slot, index: not view.mute),
+    C("source", "i", "Choose the source: input, loop or a file", "Sound", "source", 14),
+    C("record", "r", "Record the output, or stop recording", "Sound", "record", 15, sets="record",
+      value=lambda view, slot, index: not view.recording),
+    C("meters_reset", "", "Reset the clip lights and the maximum levels", "Sound", sets="meters.reset",
+      value=_always(True)),
+    C("example", "a", "Add an example for the SuperKnob", "SuperKnob", later=True),
+    C("train_superknob", "t", "Train the SuperKnob on its examples", "SuperKnob", later=True),
+    C("learn", "m", "Learn a MIDI or OSC control for the knob in focus", "SuperKnob", later=True),
+    C("page_rack", "R", "The rack", "Pages", action="page('rack')"),
+    C("page_xy", "X", "The XY pad", "Pages", action="page('xy')"),
+    C("page_train", "T", "Training", "Pages", action="page('train')"),
+    C("page_library", "L", "The library of boxes and models", "Pages", action="page('library')"),
+    C("page_scope", "S", "The oscilloscope", "Pages", action="page('scope')"),
+    C("help", "?", "All keys", "Pages", "help", 7),
+    C("palette", "ctrl+p", "Command palette", "Pages"),
+    C("leave", "q,ctrl+q", "Leave; the sound goes on", "Pages", "leave", 16),
+    C("stop", "Q", "Stop the sound and everything else", "Pages"),
+    C("pad_left", "left,h", "Move along x", "XY pad", where="pad", action="move(-1, 0)"),
+    C("pad_right", "right,l", "Move along x", "XY pad", where="pad", action="move(1, 0)"),
+    C("pad_up", "up,k", "Move along y", "XY pad", where="pad", action="move(0, 1)"),
+    C("pad_down", "down,j", "Move along y", "XY pad", where="pad", action="move(0, -1)"),
+    C("pad_fine_left", "shift+left,H", "Move a tenth", "XY pad", where="pad", action="move(-0.1, 0)"),
+    C("pad_fine_right", "shift+right", "Move a tenth", "XY pad", where="pad", action="move(0.1, 0)"),
+    C("pad_fine_up", "shift+up,K", "Move a tenth", "XY pad", where="pad", action="move(0, 0.1)"),
+    C("pad_fine_down", "shift+down,J", "Move a tenth", "XY pad", where="pad", action="move(0, -0.1)"),
+    C("pad_default", "backspace", "Both knobs to their defaults (double-click too)", "XY pad", "default", 3, "pad",
+      "default"),
+    C("pad_type", "enter", "Type both values: 2k, -3dB", "XY pad", "type", 2, "pad", "type"),
+    C("axis_next", "up,k,plus", "Next knob for this axis", "XY pad", "choose", 1, "axis", "cycle(1)"),
+    C("axis_previous", "down,j,minus", "Previous knob for this axis", "XY pad", "", 0, "axis", "cycle(-1)"),
+    C("axis_pick", "enter", "Pick the knob of this axis from a list", "XY pad", "list", 2, "axis", "pick"),
+    C("freeze", "f,enter", "Freeze the picture, or let it run", "Scope", "freeze", 1, "scope", "freeze"),
+)  # fmt: skip
+BY_NAME = {command.name: command for command in COMMANDS}
+
+_NAMES = {
+    "left": "←", "right": "→", "up": "↑", "down": "↓", "plus": "+", "minus": "-", "pageup": "PgUp",
+    "pagedown": "PgDn", "home": "Home", "end": "End", "enter": "Enter", "backspace": "Bksp", "space": "Space",
+    "insert": "Ins", "delete": "Del", "tab": "Tab",
+}  # fmt: skip
+_PLAIN = {"←": "Left", "→": "Right", "↑": "Up", "↓": "Down"}
+
+
+def key_names(command: Command, plain: bool = False) -> list[str]:
+    """The keys as they are written on a keyboard; `plain` without arrows."""
+    names = []
+    for key in filter(None, command.keys.split(",")):
+        *modifiers, last = key.split("+") if len(key) > 1 else [key]
+        name = _NAMES.get(last, last)
+        name = _PLAIN.get(name, name) if plain else name
+        prefix = "".join({"ctrl": "^", "shift": "⇧"}[m] for m in modifiers)
+        prefix = prefix.replace("⇧", "Shift ")
+        names.append(prefix + name)
+    return names
+
+
+def bindings(where: str) -> Iterable[Command]:
+    """The commands that a widget binds."""
+    return [command for command in COMMANDS if command.where == where and command.keys]
+
+
+def footer(places: Iterable[str]) -> list[Command]:
+    """The commands worth showing, most wanted first; `places` are the focused widget's and the screen's."""
+    shown = [command for place in places for command in COMMANDS if command.where == place and command.rank]
+    taken: set[str] = set()
+    out = []
+    for command in sorted(shown, key=lambda c: (c.where == "rack", c.rank)):
+        keys = set(command.keys.split(","))
+        if not keys & taken:  # a widget's keys hide the screen's
+            out.append(command)
+        taken |= keys
+    return out
+
+
+def order(command: Command, view: View, slot: SlotView | None, index: int) -> tuple[str, Any] | None:
+    """The key and value that a command sends, or None where there is nothing to send it for."""
+    if "{slot}" in command.sets and slot is None:
+        return None
+    assert command.value is not None, command.name
+    value = command.value(view, slot, index)
+    return None if value is None else (command.sets.format(slot=slot.id if slot else ""), value)

@@ -1,0 +1,151 @@
+"""Commands that ask something first, or that concern only the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from ..widgets.xypad import Axis
+from .dialogs import Ask, Choice, Confirm, Pick, file_there
+from .overlays import Help, Jump
+from .pages import MODEL, box_choices
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .rack import RackScreen
+
+SOURCES: tuple[Choice, ...] = (
+    ("input", "input", "What is plugged into the sound card"),
+    ("loop", "loop", "The loop that ships with nafx-rack"),
+    ("file", "file ...", "A sound file of your own, played round and round"),
+)
+
+
+async def add(screen: RackScreen) -> None:
+    """Ask for a kind of box, and for its file if it plays one."""
+    kind = await screen.app.push_screen_wait(Pick("add a box", box_choices(screen.app.boxes)))
+    if kind is None:
+        return
+    model = ""
+    if kind == MODEL:
+        start = screen.slot.model if screen.slot is not None else ""
+        folder = f"{PurePath(start).parent}/" if start else ""
+        asked = Ask("model file", folder, hint="NAM, GuitarML, or our own format", path=True, check=file_there)
+        model = await screen.app.push_screen_wait(asked) or ""
+        if not model:
+            return
+    await add_box(screen, kind, model)
+
+
+async def add_box(screen: RackScreen, kind: str, model: str = "") -> None:
+    """Add a box behind the slot in focus, and say what became of it."""
+    index = screen.rack.current_index + 1 if screen.rack.panels else 0
+    value = {"type": kind, "index": index, "model": model}
+    if await screen.app.ask("slots.add", value):
+        screen.status.say(f"added {kind}" + (f" {PurePath(model).name}" if model else ""))
+
+
+async def edit(screen: RackScreen) -> None:
+    """The settings of the slot in focus."""
+    slot = screen.slot
+    if slot is None:
+        return screen.status.say("there is no slot to edit", "warning")
+    box = screen.app.boxes.get(slot.type)
+    form = Settings(slot, box.settings if box else (), box.help if box else "")
+    changes = await screen.app.push_screen_wait(form)
+    gesture = screen.app.gestures.new()
+    for name, value in (changes or {}).items():
+        key = f"{slot.id}.model" if name == "model" else f"{slot.id}.settings.{name}"
+        screen.app.change(key, value, gesture)
+    return None
+
+
+async def source(screen: RackScreen) -> None:
+    """Where the sound comes from."""
+    view = screen.app.mirror.view
+    chosen = await screen.app.push_screen_wait(Pick("source", SOURCES, view.source))
+    if chosen == "file":
+        asked = Ask("sound file", view.source_path, hint="WAV, FLAC or AIFF", path=True, check=file_there)
+        path = await screen.app.push_screen_wait(asked)
+        chosen = f"file:{path}" if path else None
+    if chosen and await screen.app.ask("source", chosen):
+        screen.status.say(f"source: {chosen}")
+
+
+async def save(screen: RackScreen) -> None:
+    """Write the preset under its name."""
+    name = screen.app.mirror.view.rack
+    if await screen.app.ask("save", ""):
+        screen.status.say(f"saved {name}")
+
+
+async def save_as(screen: RackScreen) -> None:
+    """Write the preset under another name."""
+    name = await screen.app.push_screen_wait(Ask("save as", screen.app.mirror.view.rack, hint="the preset's name"))
+    if name and await screen.app.ask("save", name):
+        screen.status.say(f"saved {name}")
+
+
+async def stop(screen: RackScreen) -> None:
+    """End everything, if that is really meant."""
+    question = "Stop the sound, the server and everything it runs? Unsaved changes are kept for next time."
+    if await screen.app.push_screen_wait(Confirm("stop", question)):
+        screen.app.stop()
+
+
+async def jump(screen: RackScreen) -> None:
+    """Letters over the controls."""
+    widget = await screen.app.push_screen_wait(Jump(screen.controls()))
+    if widget is not None:
+        widget.focus()
+
+
+async def pick_axis(screen: RackScreen, axis: Axis) -> None:
+    """The list of all knobs, for one axis of the pad."""
+    choices = [(key, key.replace(".", " / "), info.allowed) for key, info in screen.app.mirror.knobs.items()]
+    key = await screen.app.push_screen_wait(Pick(f"knob for {axis.letter}", choices, axis.key))
+    if key is not None:
+        screen.app.change(f"xy.{axis.letter}", key)
+
+
+async def type_place(screen: RackScreen) -> None:
+    """Both values of the pad, in the knobs' units."""
+    mirror = screen.app.mirror
+    keys = [key for key in mirror.view.xy if key in mirror.knobs]
+
+    def wrong(text: str) -> str:
+        parts = text.split(",")
+        if len(parts) != len(keys):
+            return f"{len(keys)} values with a comma between them"
+        try:
+            for key, part in zip(keys, parts, strict=True):
+                mirror.knobs[key].parse(part)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    text = await screen.app.push_screen_wait(Ask("x, y", hint="  ".join(keys), check=wrong))
+    gesture = screen.app.gestures.new()
+    for key, part in zip(keys, text.split(",") if text else (), strict=False):
+        screen.app.turn(key, mirror.knobs[key].parse(part), gesture)
+        screen.show_turn(key)
+
+
+def _asking(act: Callable) -> Callable[[RackScreen], None]:
+    """As a worker, because a window is waited for."""
+
+    def run(screen: RackScreen) -> None:
+        screen.run_worker(act(screen), name=act.__name__, group="dialog", exclusive=True)
+
+    return run
+
+
+ACTS: dict[str, Callable[[RackScreen], None]] = {
+    "previous": lambda screen: screen.step_focus(-1),
+    "next": lambda screen: screen.step_focus(1),
+    "help": lambda screen: screen.app.push_screen(Help()),
+    "palette": lambda screen: screen.app.action_command_palette(),
+    "leave": lambda screen: screen.app.leave(),
+    **{act.__name__: _asking(act) for act in (add, edit, source, save, save_as, stop, jump)},
+}

@@ -1,0 +1,303 @@
+"""The main screen: header, chain, a page, meters, status and footer; and what each command does."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container, Horizontal
+from textual.geometry import Offset
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Static
+
+from rack.protocol import SlotView, Telemetry
+
+from ..art.plan import neighbour
+from ..commands import BY_NAME, Command, bindings, footer, order
+from ..widgets.knob import Knob
+from ..widgets.lines import Chain, Header, Keys, StatusLine
+from ..widgets.meters import Meters
+from ..widgets.scope import Scope
+from ..widgets.slot import RackPage, SlotPanel
+from ..widgets.xypad import Axis, XYPad
+
+if TYPE_CHECKING:
+    from ..terminal import RackApp
+
+LEAST = (60, 18)  # cells below which nothing is drawn
+PLACES = ((Knob, "knob"), (XYPad, "pad"), (Axis, "axis"), (Scope, "scope"))
+
+
+class RackScreen(Screen[None]):
+    """Shows the mirror, and turns keys and clicks into changes."""
+
+    BINDINGS = [Binding(c.keys, c.binding, c.help, show=False, id=c.name) for c in bindings("rack")]
+    AUTO_FOCUS = ""
+    app: RackApp
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.header, self.chain, self.meters = Header(), Chain(), Meters()
+        self.status, self.keys = StatusLine(), Keys()
+        self.page = "rack"
+        self._pages: dict[str, Widget] = {}
+        self._due: dict[str, float] = {}
+
+    def compose(self) -> ComposeResult:
+        app = self.app
+        self.pad = XYPad(app.gestures, app.trail, focusable=False)
+        self.scope = Scope(focusable=False)
+        self.pad.border_title = "xy"
+        self.rack = RackPage(app.gestures, self.pad, self.scope, classes="page -bare")
+        self._pages["rack"] = self.rack
+        yield self.header
+        yield self.chain
+        with Horizontal(id="middle"):
+            with Container(id="pages"):
+                yield self.rack
+            yield self.meters
+        yield self.status
+        yield self.keys
+        yield Static("", id="small", markup=False)
+
+    def on_mount(self) -> None:
+        self._keys_of(None)
+
+    # --- what arrives ---
+
+    async def show_view(self) -> None:
+        """Draw the mirror's view; called after every snapshot."""
+        app = self.app
+        self.header.show(app.mirror.view)
+        await self.rack.show(app.mirror.view, app.mirror)
+        self.chain.show(app.mirror.view.slots, self.rack.current)
+        self._show_pads()
+        self.call_after_refresh(self._keep_focus)
+
+    def show_turn(self, key: str) -> None:
+        """Draw one knob that someone else turned."""
+        knob = self._knob(key)
+        if knob is not None:
+            knob.show(self.app.mirror.value(key), knob.asleep)
+        if key in self.app.mirror.view.xy:
+            self._show_pads()
+
+    def show_telemetry(self, t: Telemetry, link_hz: float) -> None:
+        """Draw levels and scope; what changes slowly is drawn less often."""
+        self.meters.show(t)
+        if self._is_due("numbers", 2):
+            self.header.measure(t, link_hz)
+        if self._is_due("chain", 6):
+            self.chain.measure(t)
+        scope = self.visible_scope
+        if scope is not None and t.scope_out and self._is_due("scope", 15 if self.page == "scope" else 8):
+            scope.show(t.scope_in, t.scope_out, self.app.mirror.view.audio.rate)
+
+    @property
+    def visible_scope(self) -> Scope | None:
+        """The scope on this page, if there is one."""
+        page = self._pages.get(self.page)
+        found = next(iter(page.query(Scope)), None) if page is not None else None
+        return found if found is not None and found.region else None
+
+    def _is_due(self, name: str, hz: float) -> bool:
+        now = time.monotonic()
+        if now - self._due.get(name, 0.0) < 0.9 / hz:
+            return False
+        self._due[name] = now
+        return True
+
+    def _show_pads(self) -> None:
+        from .pages import XYPage, show_pad
+
+        x, y = self.app.mirror.view.xy
+        show_pad(self.pad, self.app.mirror)
+        self.pad.border_subtitle = f"{x or '-'}  {y or '-'}"
+        page = self._pages.get("xy")
+        if isinstance(page, XYPage):
+            page.show(self.app.mirror)
+
+    def _knob(self, key: str) -> Knob | None:
+        return next((knob for panel in self.rack.panels for knob in panel.query(Knob) if knob.key == key), None)
+
+    # --- focus ---
+
+    @property
+    def slot(self) -> SlotView | None:
+        """The slot in focus."""
+        return self.app.mirror.slot(self.rack.current)
+
+    def controls(self) -> list[Widget]:
+        """What can have the focus on this page and is in sight of its page."""
+        page = self._pages[self.page]
+        return [w for w in page.query("*") if w.focusable and w.region]
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        widget = event.widget
+        panel = next((w for w in widget.ancestors_with_self if isinstance(w, SlotPanel)), None)
+        if panel is not None:
+            self.rack.choose(panel.slot.id)
+            self.chain.show(self.app.mirror.view.slots, self.rack.current)
+        if isinstance(widget, Knob):
+            self.status.knob(widget.key, widget.info, widget.value)
+        self._keys_of(widget)
+        self.app.cursor_position = Offset(widget.region.x, widget.region.y)
+
+    def _keys_of(self, widget: Widget | None) -> None:
+        place = next((name for kind, name in PLACES if isinstance(widget, kind)), None)
+        self.keys.show(footer([place, "rack"] if place else ["rack"]))
+
+    def _keep_focus(self) -> None:
+        """Give the focus back where a change of structure took it away."""
+        if self.page == "rack" and (self.focused is None or not self.focused.display or not self.focused.region):
+            self.focus_slot(self.rack.current)
+
+    def focus_slot(self, name: str) -> None:
+        panel = next((panel for panel in self.rack.panels if panel.slot.id == name), None)
+        if panel is not None and panel.controls:
+            panel.controls[0].focus()
+
+    def step_focus(self, step: int) -> None:
+        controls = self.controls()
+        if not controls:
+            return
+        if self.focused not in controls:
+            controls[0].focus()
+            return
+        regions = [(w.region.x, w.region.y, w.region.width, w.region.height) for w in controls]
+        at = neighbour(regions, controls.index(self.focused), step)
+        controls[at].focus()
+
+    # --- what hands do ---
+
+    @on(Knob.Turned)
+    def _turned(self, event: Knob.Turned) -> None:
+        self.app.turn(event.knob.key, event.value, event.gesture)
+        self.status.knob(event.knob.key, event.knob.info, event.value)
+        if event.knob.key in self.app.mirror.view.xy:
+            self._show_pads()
+
+    @on(Knob.Entry)
+    def _entry(self, event: Knob.Entry) -> None:
+        knob = event.knob
+        if event.error:
+            self.status.say(event.error, "error")
+        else:
+            self.status.knob(knob.key, knob.info, knob.value, event.text)
+
+    @on(XYPad.Moved)
+    def _moved(self, event: XYPad.Moved) -> None:
+        self.app.move_xy(event.place, event.gesture)
+        self._show_pads()
+        mirror = self.app.mirror
+        said = [f"{key} = {mirror.knobs[key].format(mirror.value(key))}" for key in mirror.view.xy if key in mirror.knobs]
+        self.status.say("   ".join(said) or "no knobs chosen: xy.x and xy.y")
+        for key in mirror.view.xy:
+            if key in mirror.knobs and (knob := self._knob(key)) is not None:
+                knob.show(mirror.value(key), knob.asleep)
+
+    @on(XYPad.Typed)
+    def _type_place(self) -> None:
+        from .acts import type_place
+
+        self.run_worker(type_place(self), group="dialog", exclusive=True)
+
+    @on(Axis.Cycle)
+    def _cycled(self, event: Axis.Cycle) -> None:
+        keys = list(self.app.mirror.knobs)
+        if keys:
+            at = keys.index(event.axis.key) + event.step if event.axis.key in keys else 0
+            self.app.change(f"xy.{event.axis.letter}", keys[at % len(keys)])
+
+    @on(Axis.Pick)
+    def _picking(self, event: Axis.Pick) -> None:
+        from .acts import pick_axis
+
+        self.run_worker(pick_axis(self, event.axis), group="dialog", exclusive=True)
+
+    def on_library_page_add(self, event) -> None:
+        """A box was chosen in the library."""
+        from .acts import add_box
+
+        self.run_worker(add_box(self, event.kind, event.model), group="dialog", exclusive=True)
+
+    @on(Meters.Reset)
+    def _meters_clicked(self) -> None:
+        self.action_command("meters_reset")
+
+    @on(Chain.Chosen)
+    def _chosen(self, event: Chain.Chosen) -> None:
+        self.rack.choose(event.slot)
+        self.chain.show(self.app.mirror.view.slots, event.slot)
+        if self.page == "rack":
+            self.focus_slot(event.slot)
+
+    @on(Keys.Pressed)
+    async def _pressed(self, event: Keys.Pressed) -> None:
+        await self.run_action(event.command.binding) if event.command.where == "rack" else self._run_on_focus(event.command)
+
+    def _run_on_focus(self, command: Command) -> None:
+        if self.focused is not None:
+            self.focused.call_later(self.focused.run_action, command.binding)
+
+    def on_resize(self, event: events.Resize) -> None:
+        small = event.size.width < LEAST[0] or event.size.height < LEAST[1]
+        self.set_class(small, "-small")
+        if small:
+            wanted, have = f"{LEAST[0]}x{LEAST[1]}", f"{event.size.width}x{event.size.height}"
+            self.query_one("#small", Static).update(
+                f"nafx-rack needs {wanted} cells\nand this terminal has {have}.\n\nThe sound goes on; q leaves."
+            )
+        if self.focused is not None:
+            self.call_after_refresh(self.focused.scroll_visible, animate=False)
+
+    # --- commands ---
+
+    def action_command(self, name: str) -> None:
+        """Do a command of the table: send its change, or call what is here for it."""
+        command = BY_NAME[name]
+        if command.later:
+            self.status.say(f"{command.help}: not yet")
+        elif command.sets:
+            change = order(command, self.app.mirror.view, self.slot, self.rack.current_index)
+            if change is None:
+                self.status.say("there is no slot in focus", "warning")
+            else:
+                self.app.change(*change)
+        else:
+            from . import acts
+
+            acts.ACTS[name](self)
+
+    async def action_page(self, name: str) -> None:
+        """Show another page; it is made the first time."""
+        from .pages import first_control
+
+        if name not in self._pages:
+            self._pages[name] = page = self._make(name)
+            await self.query_one("#pages").mount(page)
+        self.page = name
+        for key, page in self._pages.items():
+            page.display = key == name
+        self._show_pads()
+        self.app.subscribe()
+        if name == "rack":
+            self.call_after_refresh(self.focus_slot, self.rack.current)
+            return
+        self.set_focus(None)
+        self.call_after_refresh(lambda: self.set_focus(first_control(self._pages[name])))
+        self._keys_of(None)
+
+    def _make(self, name: str) -> Widget:
+        from . import pages
+
+        app = self.app
+        if name == "xy":
+            return pages.XYPage(app.gestures, app.trail)
+        if name == "library":
+            return pages.LibraryPage(app.boxes, lambda: app.models)
+        return pages.ScopePage() if name == "scope" else pages.TrainPage()

@@ -1,0 +1,128 @@
+"""A slot's settings as a form, made from what the catalogue says about its box."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Input, Select, Static, Switch
+
+from rack.catalogue import SettingInfo
+from rack.protocol import SlotView
+
+from .dialogs import PathInput, file_there
+
+
+def parse(info: SettingInfo, text: str) -> int | float | str:
+    """What a person typed as a setting's value. Raises ValueError saying what is allowed."""
+    if info.type == "str":
+        return text
+    try:
+        value = int(text) if info.type == "int" else float(text)
+    except ValueError:
+        raise ValueError(f"{info.name} = {text!r}: {allowed(info)}") from None
+    if not (info.low is None or value >= info.low) or not (info.high is None or value <= info.high):
+        raise ValueError(f"{info.name} = {text}: {allowed(info)}")
+    return value
+
+
+def allowed(info: SettingInfo) -> str:
+    """What a setting takes, in words."""
+    kind = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "on or off"}[info.type]
+    if info.low is not None and info.high is not None:
+        return f"{kind} from {info.low:g} to {info.high:g}"
+    return kind + (f", at least {info.low:g}" if info.low is not None else "")
+
+
+class Settings(ModalScreen[dict[str, Any] | None]):
+    """Answers with the keys that changed: a setting's name, or "model"."""
+
+    BINDINGS = [("escape", "dismiss(None)", "Cancel"), ("ctrl+s", "take", "Take"), ("enter", "take", "Take")]
+
+    def __init__(self, slot: SlotView, infos: tuple[SettingInfo, ...], notes: str = ""):
+        super().__init__()
+        self._slot, self._infos, self._notes = slot, infos, notes
+        self._has_model = bool(slot.model) or slot.type == "model"
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="window -tall") as window:
+            window.border_title = f"{self._slot.id}: settings"
+            window.border_subtitle = "Tab next, Enter takes all, Esc leaves"
+            with VerticalScroll(can_focus=False):
+                if self._has_model:
+                    yield from self._field("model file", "a model in any format we read", PathInput(self._slot.model, "model"))
+                for info in self._infos:
+                    about = f"{info.help} ({allowed(info)})" if info.help else allowed(info)
+                    yield from self._field(info.name.replace("_", " "), about, self._editor(info))
+                if not self._infos and not self._has_model:
+                    yield Static("This box has nothing to set; its knobs are all there is.", markup=False)
+                yield Static(self._facts(), classes="hint facts", markup=False)
+            yield Static("", id="said", classes="hint", markup=False)
+
+    def _field(self, name: str, about: str, editor) -> ComposeResult:
+        with Horizontal(classes="field"):
+            yield Static(name, classes="name", markup=False)
+            with Vertical(classes="editor"):
+                yield editor
+                yield Static(about, classes="hint", markup=False)
+
+    def _value(self, info: SettingInfo) -> Any:
+        return self._slot.settings.get(info.name, info.default)
+
+    def _editor(self, info: SettingInfo):
+        name, value = f"set-{info.name}", self._value(info)
+        if info.type == "bool":
+            return Switch(bool(value), id=name, animate=False)
+        if info.choices:
+            return Select([(str(c), c) for c in info.choices], value=value, allow_blank=False, id=name, compact=True)
+        if info.type == "str":  # a text without choices names a file, or something built in
+            return PathInput(str(value), id=name)
+        return Input(str(value), id=name)
+
+    def _facts(self) -> str:
+        slot = self._slot
+        reach = "unbounded" if slot.receptive_field is None else f"{slot.receptive_field} samples"
+        facts = [f"type {slot.type}", f"latency {slot.latency} samples", f"receptive field {reach}"]
+        if slot.parameters:
+            facts.append(f"{slot.parameters:,} weights")
+        if slot.sample_rate:
+            facts.append(f"runs at {slot.sample_rate} Hz")
+        return "; ".join(facts) + (f"\n{self._slot.notes or self._notes}" if self._slot.notes or self._notes else "")
+
+    def on_mount(self) -> None:
+        first = next(iter(self.query("Input, Select, Switch")), None)
+        if first is not None:
+            first.focus()
+
+    def on_input_submitted(self) -> None:
+        self.action_take()
+
+    def action_take(self) -> None:
+        try:
+            self.dismiss(self._changes())
+        except ValueError as error:
+            said = self.query_one("#said", Static)
+            said.update(str(error))
+            said.add_class("-wrong")
+
+    def _changes(self) -> dict[str, Any]:
+        changes: dict[str, Any] = {}
+        for info in self._infos:
+            value = self._read(info)
+            if value != self._value(info):
+                changes[info.name] = value
+        if self._has_model:
+            model = self.query_one("#model", PathInput).value
+            if model != self._slot.model:
+                if wrong := file_there(model):
+                    raise ValueError(wrong)
+                changes["model"] = model
+        return changes
+
+    def _read(self, info: SettingInfo) -> Any:
+        widget = self.query_one(f"#set-{info.name}")
+        if isinstance(widget, Switch | Select):
+            return widget.value
+        return parse(info, widget.value.strip() if isinstance(widget, Input) else widget.value)

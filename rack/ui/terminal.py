@@ -1,0 +1,236 @@
+"""The application: joins connection, mirror, governor and screens."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+from typing import Any
+
+from textual.app import App
+from textual.binding import Binding
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.theme import BUILTIN_THEMES, Theme
+
+from rack.catalogue import BoxInfo, catalogue
+from rack.protocol import Notice, Reply, Snapshot, Turned
+
+from .art import colours
+from .art.glyphs import Glyphs, choose
+from .client import Client, Message
+from .commands import COMMANDS, key_names
+from .governor import Governor, writer_backlog
+from .mirror import Mirror
+from .screens.rack import RackScreen
+from .turning import Gestures
+
+FOLLOW_HZ = 12  # how often knobs are drawn that others turn
+GOODBYE = "nafx-rack: the sound goes on. `nafx-rack` comes back to it, `nafx-rack stop` ends it."
+
+
+def theme_of(name: str) -> Theme:
+    """Textual's theme for one of our sets of colours; its variables are called $rack-..."""
+    c = colours.SETS[name]
+    native = name in ("16", "none")
+    more = BUILTIN_THEMES["ansi-dark"].variables if native else {}
+    return Theme(
+        name=f"nafx-{name}",
+        primary=c["lit"], secondary=c["focus"], accent=c["focus"], foreground=c["text"], background=c["ground"],
+        surface=c["panel"], panel=c["well"], success=c["ok"], warning=c["warm"], error=c["hot"], boost=c["well"],
+        variables=more | {f"rack-{key}": value for key, value in c.items()},
+        ansi=native,
+    )  # fmt: skip
+
+
+class Commands(Provider):
+    """The palette: every command of the table, and every preset."""
+
+    def _entries(self) -> list[tuple[str, Any, str]]:
+        app = self.app
+        assert isinstance(app, RackApp)
+        out = [
+            (c.help, lambda c=c: app.rack_screen.run_action(c.binding), f"{c.group}   {' '.join(key_names(c))}")
+            for c in COMMANDS
+            if c.where == "rack" and c.name not in ("previous", "next", "palette")
+        ]
+        racks = [(f"Preset: {name}", lambda name=name: app.change("rack", name), "") for name in app.mirror.view.racks]
+        return [*out, *racks]
+
+    async def discover(self) -> Hits:
+        for text, run, note in self._entries():
+            yield DiscoveryHit(text, run, help=note or None)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for text, run, note in self._entries():
+            if (score := matcher.match(text)) > 0:
+                yield Hit(score, matcher.highlight(text), run, help=note or None)
+
+
+class RackApp(App[None], inherit_bindings=False):
+    """The terminal. Everything that matters lives in the server; this can be killed at any time."""
+
+    CSS_PATH = "rack.tcss"
+    TITLE = "nafx-rack"
+    COMMANDS = {Commands}
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS = [Binding("ctrl+c", "how_to_leave", show=False, priority=True)]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (140, "-xl")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]
+
+    def __init__(self, socket_path: str, *, glyphs: str = "auto", rate_hz: float | None = None,
+                 boxes: dict[str, BoxInfo] | None = None):  # fmt: skip
+        super().__init__()
+        remote = "SSH_CONNECTION" in os.environ
+        self.rate_hz = rate_hz if rate_hz is not None else 15.0 if remote else 30.0
+        self.trail = not remote
+        tier = {"truecolor": "truecolor", "256": "256"}.get(self.console.color_system or "", "16")
+        tier = "none" if self.no_color else tier
+        self.mono, self.few_colours = tier == "none", tier in ("16", "none")
+        self.palette = colours.SETS[tier]
+        self.glyphs: Glyphs = choose(glyphs, os.environ, self.mono)
+        for name in colours.SETS:
+            self.register_theme(theme_of(name))
+        self.theme = f"nafx-{tier}"
+        self.gestures = Gestures()
+        self.mirror = Mirror(time.monotonic)
+        self.governor = Governor(self.rate_hz or 1.0, lambda: writer_backlog(self), time.monotonic)
+        self.client = Client(socket_path, self._hear, self._linked)
+        self.models: list[str] = []
+        self.lost = ""
+        self._boxes = boxes
+        self._drawn: Any = None
+        self._followers: set[str] = set()
+        self._followed = 0.0
+        self._stopping = False
+        self._fresh = asyncio.Event()
+
+    # --- life ---
+
+    def get_default_screen(self) -> RackScreen:
+        self.rack_screen = RackScreen()
+        return self.rack_screen
+
+    def on_mount(self) -> None:
+        self.add_class(f"-{self.glyphs.name}")
+        self.run_worker(self.client.run(), group="client", exit_on_error=True)
+        self.run_worker(self._draw_views(), group="views", exit_on_error=True)
+        if self.rate_hz:
+            self.set_interval(1 / self.rate_hz, self.tick)
+        self.call_after_refresh(gc.freeze)
+
+    @property
+    def boxes(self) -> dict[str, BoxInfo]:
+        """Every kind of box there is."""
+        if self._boxes is None:
+            try:
+                self._boxes = catalogue()
+            except OSError as error:
+                self._boxes = {}
+                self.rack_screen.status.say(f"no catalogue of boxes: {error}", "error")
+        return self._boxes
+
+    def leave(self) -> None:
+        """Close the terminal; the sound goes on."""
+        self.exit(message=GOODBYE)
+
+    def stop(self) -> None:
+        """End the server too."""
+        self._stopping = True
+        if not self.client.set("stop", True):
+            self.exit(message="nafx-rack: there was no server to stop.")
+
+    def action_how_to_leave(self) -> None:
+        """ctrl+c is pressed by habit; it must not end a performance."""
+        self.rack_screen.status.say("q leaves (the sound goes on), Q stops everything")
+
+    # --- the server's words ---
+
+    def _hear(self, message: Message) -> None:
+        if isinstance(message, Snapshot):
+            self.mirror.snapshot(message)
+            self._fresh.set()
+        elif isinstance(message, Turned):
+            if self.mirror.turned(message):
+                self._followers.add(message.key)
+        elif isinstance(message, Notice):
+            self.rack_screen.status.say(message.text, message.level)
+        elif isinstance(message, Reply) and message.error:
+            self.rack_screen.status.say(message.error, "error")
+
+    def _linked(self, reason: str) -> None:
+        if self._stopping and reason:
+            self.exit(message="nafx-rack: everything is stopped.")
+            return
+        was, self.lost = self.lost, reason
+        self.rack_screen.set_class(bool(reason), "-lost")
+        if reason:
+            self.rack_screen.status.say(f"connection lost, reconnecting ({reason})", "error")
+        else:
+            self.subscribe()
+            self.rack_screen.status.say("connected again" if was else "? shows all keys")
+            self.run_worker(self._ask_models(), group="models", exclusive=True)
+
+    async def _ask_models(self) -> None:
+        reply = await self.client.ask("models", read=True)
+        if not reply.error and isinstance(reply.value, list):
+            self.models = [str(path) for path in reply.value]
+
+    async def _draw_views(self) -> None:
+        """Draws snapshots one after another; of several that came meanwhile only the last."""
+        while True:
+            await self._fresh.wait()
+            self._fresh.clear()
+            await self.rack_screen.show_view()
+
+    def subscribe(self) -> None:
+        """Ask for as much telemetry as this page draws."""
+        self.call_after_refresh(
+            lambda: self.client.subscribe(self.rate_hz, scope=self.rack_screen.visible_scope is not None)
+        )
+
+    def tick(self) -> None:
+        """Draw what moved by itself, if the link keeps up."""
+        if not self.governor.admit():
+            return
+        telemetry = self.client.telemetry
+        if telemetry is not self._drawn:
+            self._drawn = telemetry
+            self.rack_screen.show_telemetry(telemetry, self.governor.link_hz)
+        now = time.monotonic()
+        if now - self._followed >= 0.9 / FOLLOW_HZ:
+            self._followed = now
+            self._followers.update(self.mirror.expire())
+            for key in self._followers:
+                self.rack_screen.show_turn(key)
+            self._followers.clear()
+
+    # --- changes ---
+
+    def turn(self, key: str, value: float, gesture: int) -> None:
+        """A knob was turned here: the mirror knows at once, the server in a moment."""
+        self.mirror.turn(key, value)
+        self._send(key, value, gesture)
+
+    def move_xy(self, place: tuple[float, float], gesture: int) -> None:
+        """The pad was moved: both knobs in one change."""
+        for key, position in zip(self.mirror.view.xy, place, strict=True):
+            if key in self.mirror.knobs:
+                self.mirror.turn(key, self.mirror.knobs[key].value(position))
+        self._send("xy", list(place), gesture)
+
+    def change(self, key: str, value: Any, gesture: int = 0) -> None:
+        """Any other change; a refusal comes back as words for the status line."""
+        self.run_worker(self.ask(key, value, gesture), group="changes")
+
+    async def ask(self, key: str, value: Any, gesture: int = 0) -> bool:
+        """Make a change and wait for the answer; True where it was made, otherwise the status line says why not."""
+        reply = await self.client.ask(key, value, gesture)
+        if reply.error:
+            self.rack_screen.status.say(reply.error, "error")
+        return not reply.error
+
+    def _send(self, key: str, value: Any, gesture: int) -> None:
+        if not self.client.set(key, value, gesture):
+            self.rack_screen.status.say("not connected; this change is not made", "error")

@@ -1,0 +1,120 @@
+"""Draws a screen of the terminal as a PNG, with braille, blocks and boxes exact to the pixel. Needs Pillow.
+
+    python -m tests.rack.ui.picture [folder]      every screen at three sizes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.color import Color
+from textual.app import App
+
+CELL = (14, 28)
+FONTS = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono{}.ttf"
+BRAILLE = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))
+# Box drawing: weight of the stroke from the middle to left, right, up and down.
+BOXES = {
+    "─": (1, 1, 0, 0), "│": (0, 0, 1, 1), "┼": (1, 1, 1, 1), "╭": (0, 1, 0, 1), "╮": (1, 0, 0, 1), "╰": (0, 1, 1, 0),
+    "╯": (1, 0, 1, 0), "━": (2, 2, 0, 0), "┃": (0, 0, 2, 2), "┏": (0, 2, 0, 2), "┓": (2, 0, 0, 2), "┗": (0, 2, 2, 0),
+    "┛": (2, 0, 2, 0), "╵": (0, 0, 1, 0), "╹": (0, 0, 2, 0),
+}  # fmt: skip
+
+
+def rgb(color: Color | None, default: tuple[int, int, int]) -> tuple[int, int, int]:
+    return default if color is None or color.is_default else tuple(color.get_truecolor())
+
+
+def render(app: App, path: Path, colours: int = 0) -> None:
+    """The screen as it stands, as a PNG; `colours` 256 or 16 shows what a poorer terminal makes of it."""
+    from PIL import Image, ImageDraw, ImageFont
+    from rich.color import ColorSystem
+
+    fonts = [ImageFont.truetype(FONTS.format(style), 22) for style in ("", "-Bold")]
+    width, height = CELL
+    image = Image.new("RGB", (app.size.width * width, app.size.height * height))
+    draw = ImageDraw.Draw(image)
+    system = {256: ColorSystem.EIGHT_BIT, 16: ColorSystem.STANDARD}.get(colours)
+    for row, strip in enumerate(app.screen._compositor.render_strips()):
+        strip = strip.apply_filter(app._filters[-1], app.screen.background_colors[1]) if app.no_color else strip
+        column = 0
+        for segment in strip:
+            style = segment.style
+            back = style.bgcolor if style else None
+            fore = style.color if style else None
+            if system is not None:
+                fore, back = (c and c.downgrade(system) for c in (fore, back))
+            fore, back = rgb(fore, (198, 208, 218)), rgb(back, (14, 18, 23))
+            if style and style.reverse:
+                fore, back = back, fore
+            if style and style.dim:
+                fore = tuple((a + b) // 2 for a, b in zip(fore, back, strict=True))
+            for glyph in segment.text:
+                x, y = column * width, row * height
+                draw.rectangle((x, y, x + width - 1, y + height - 1), fill=back)
+                _glyph(draw, glyph, x, y, fore, fonts[bool(style and style.bold)])
+                if style and style.underline:
+                    draw.line((x, y + height - 3, x + width - 1, y + height - 3), fill=fore, width=2)
+                column += 1
+    image.save(path)
+
+
+def _glyph(draw, glyph: str, x: int, y: int, fore, font) -> None:
+    width, height = CELL
+    code = ord(glyph)
+    if 0x2800 <= code <= 0x28FF:
+        for bit, (i, j) in enumerate(BRAILLE):
+            if (code - 0x2800) >> bit & 1:
+                middle_x, middle_y = x + 3.5 + 7 * i, y + 3.5 + 7 * j
+                draw.ellipse((middle_x - 2.5, middle_y - 2.5, middle_x + 2.5, middle_y + 2.5), fill=fore)
+    elif 0x2581 <= code <= 0x2588:
+        draw.rectangle((x, y + height - round(height * (code - 0x2580) / 8), x + width - 1, y + height - 1), fill=fore)
+    elif glyph == "▀":
+        draw.rectangle((x, y, x + width - 1, y + height // 2 - 1), fill=fore)
+    elif glyph == "▔":
+        draw.rectangle((x, y, x + width - 1, y + height // 8), fill=fore)
+    elif glyph in "░▒▓":
+        draw.rectangle((x, y, x + width - 1, y + height - 1), fill=tuple(c * (1 + "░▒▓".index(glyph)) // 4 for c in fore))
+    elif glyph in BOXES:
+        left, right, up, down = BOXES[glyph]
+        mx, my = x + width // 2, y + height // 2
+        for weight, line in ((left, (x, my, mx, my)), (right, (mx, my, x + width, my)), (up, (mx, y, mx, my)), (down, (mx, my, mx, y + height))):
+            if weight:
+                draw.line(line, fill=fore, width=2 * weight)
+    elif glyph != " ":
+        draw.text((x, y + 1), glyph, font=font, fill=fore)
+
+
+async def screens(folder: Path) -> None:
+    from rack.ui.terminal import RackApp
+
+    from .fake import BOXES as KINDS
+    from .fake import FakeServer, levels
+
+    plan = {
+        "rack": (), "xy": ("X",), "scope": ("S",), "library": ("L",), "help": ("question_mark",), "add": ("y",),
+        "settings": ("right", "right", "e"), "jump": ("o",), "typed": ("1", "2", "0"),
+    }  # fmt: skip
+    for columns, rows in ((80, 24), (100, 30), (140, 40)):
+        for name, keys in plan.items():
+            if name not in ("rack", "xy", "scope") and columns != 80:
+                continue
+            with tempfile.TemporaryDirectory() as place:
+                async with FakeServer(Path(place) / "s") as server:
+                    app = RackApp(str(server.path), glyphs="unicode", rate_hz=30, boxes=KINDS)
+                    async with app.run_test(size=(columns, rows)) as pilot:
+                        for step in range(12):
+                            server.push(levels(step))
+                            await pilot.pause(0.05)
+                            if step == 3:
+                                await pilot.press(*keys)
+                        render(app, folder / f"{name}-{columns}x{rows}.png")
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1] if len(sys.argv) > 1 else "screens")
+    place.mkdir(parents=True, exist_ok=True)
+    asyncio.run(screens(place))
