@@ -9,11 +9,26 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from .dsp.gain import Gain
+from .dsp.cab import Cab
+from .dsp.delay import Delay
+from .dsp.filter import EQ, DCBlock, LowPass
+from .dsp.gain import Gain, Level
+from .dsp.gate import NoiseGate
+from .dsp.limiter import Limiter
+from .dsp.reverb import Reverb
 from .effect import Effect
 
 BOXES: dict[str, type] = {
     "gain": Gain,
+    "level": Level,
+    "noise_gate": NoiseGate,
+    "dc_block": DCBlock,
+    "low_pass": LowPass,
+    "eq": EQ,
+    "delay": Delay,
+    "reverb": Reverb,
+    "cab": Cab,
+    "limiter": Limiter,
 }
 
 

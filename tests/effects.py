@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jaxmodels.boxes import make
+from jaxmodels.dsp.gate import Gated, NoiseGate
 from jaxmodels.effect import Chain, Effect, PerChannel
 
 
@@ -26,8 +27,36 @@ def build(name: str) -> Effect:
     return EFFECTS[name].make()
 
 
+def gate_around_boxes() -> Effect:
+    return Gated(NoiseGate(channels=2), [make("gain", channels=2), make("low_pass", channels=2)])
+
+
+def short_delay(channels: int, ping_pong: bool = False) -> Effect:
+    """A delay that echoes, untouched, after 2 ms: the laws listen for 700 samples."""
+    delay = make("delay", {"ping_pong": ping_pong}, channels=channels)
+    delay.knobs = (replace(delay.knobs[0], default=2.0), *delay.knobs[1:])
+    return delay
+
+
 EFFECTS: dict[str, Row] = {
     "gain": box("gain", channels=2),
     "gain on each channel": Row(lambda: PerChannel(make("gain"), 2)),
+    "level": box("level", channels=2),
+    "noise gate": box("noise_gate", blocks=(3, 64)),
+    "noise gate, stereo": box("noise_gate", channels=2, blocks=(1, 129)),
+    "gate around gain and low-pass": Row(gate_around_boxes, {"blocks": (3, 64)}),
+    "dc block": box("dc_block", channels=2, blocks=(1, 3, 64)),
+    "low-pass": box("low_pass", blocks=(3, 64)),
+    "low-pass, stereo": box("low_pass", channels=2, blocks=(1, 129)),
+    "eq": box("eq", blocks=(3, 64)),
+    "eq, stereo": box("eq", channels=2, blocks=(1, 129)),
+    "delay": Row(lambda: short_delay(channels=1), {"blocks": (3, 64)}),
+    "delay, stereo": Row(lambda: short_delay(channels=2), {"blocks": (17, 129)}),
+    "delay, ping-pong": Row(lambda: short_delay(channels=2, ping_pong=True), {"blocks": (1, 64)}),
+    "limiter": box("limiter", level=3.0),
+    "limiter, stereo": box("limiter", channels=2, level=3.0),
+    "limiter, untouched": box("limiter", level=0.3),
     "chain of gains": Row(lambda: Chain([make("gain"), make("gain")])),
+    "cab": box("cab", length=1032, blocks=(1, 16, 64, 129)),
+    "cab, stereo response": box("cab", {"ir": "2x12-room"}, channels=2, length=1032, blocks=(3, 64, 129)),
 }
