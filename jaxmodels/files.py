@@ -14,7 +14,6 @@ import json
 import math
 import os
 import re
-import stat
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,9 +107,9 @@ def _open(path: Path) -> Source:
     try:
         if path.is_dir():
             return Source(path)
+        if not path.is_file() and path.exists():  # opening a pipe would wait for its other end
+            raise ModelFileError(f"{name}: not a file but a device or a pipe")
         with open(path, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ModelFileError(f"{name}: not a file but a device or a pipe")
             data = file.read(LARGEST_FILE + 1)
         while data[:2] == b"\x1f\x8b" and len(data) <= LARGEST_FILE:
             data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(LARGEST_FILE + 1)

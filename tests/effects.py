@@ -8,6 +8,8 @@ from typing import Any
 from jaxmodels.boxes import make
 from jaxmodels.dsp.gate import Gated, NoiseGate
 from jaxmodels.effect import Chain, Effect, PerChannel
+from jaxmodels.recurrent import GRU, LSTM
+from jaxmodels.recurrent import Settings as Recurrent
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,14 @@ EFFECTS: dict[str, Row] = {
     "delay": Row(lambda: short_delay(channels=1), {"blocks": (3, 64)}),
     "delay, stereo": Row(lambda: short_delay(channels=2), {"blocks": (17, 129)}),
     "delay, ping-pong": Row(lambda: short_delay(channels=2, ping_pong=True), {"blocks": (1, 64)}),
-    "limiter": box("limiter", level=3.0),
-    "limiter, stereo": box("limiter", channels=2, level=3.0),
-    "limiter, untouched": box("limiter", level=0.3),
+    "limiter": box("limiter", level=3.0, tolerance=1e-5, blocks=(3, 64)),
+    "limiter, stereo": box("limiter", channels=2, level=3.0, tolerance=1e-5, blocks=(1, 129)),
+    "lstm": Row(lambda: LSTM(Recurrent(hidden=8)), {"blocks": (1, 70)}),
+    "lstm, two layers, three inputs": Row(
+        lambda: LSTM(Recurrent(inputs=3, hidden=8, layers=2, bias=False, skip=False)), {"blocks": (5, 64)}
+    ),
+    "gru": Row(lambda: GRU(Recurrent(inputs=2, hidden=8)), {"blocks": (4, 175)}),
+    "lstm on each channel": Row(lambda: PerChannel(LSTM(Recurrent(inputs=2, hidden=8)), 2), {"blocks": (2, 100)}),
     "chain of gains": Row(lambda: Chain([make("gain"), make("gain")])),
     "cab": box("cab", length=1032, blocks=(1, 16, 64, 129)),
     "cab, stereo response": box("cab", {"ir": "2x12-room"}, channels=2, length=1032, blocks=(3, 64, 129)),
