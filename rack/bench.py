@@ -150,7 +150,7 @@ def rack_step(name: str, block: int) -> tuple[Step, int]:
     weights, states = jax.device_put(tuple(box.weights for box in boxes)), tuple(box.state for box in boxes)
 
     def step(weights, states, x, targets):
-        y, after, _ = program(boxes, RATE)(weights, states, x, targets)
+        y, after, _ = program(boxes, RATE)(weights, states, x, x, targets)
         return y, after
 
     return _stepper(step, weights, states, rack.channels, block, targets), rack.channels

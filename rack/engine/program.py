@@ -54,9 +54,10 @@ class Line:
         if not self.slots:
             return x, None
         targets.take(self.rows, axis=0, out=self.targets, mode="clip")
-        broken = None
+        broken, key = None, x
         if self.fused is not None:
-            x, states, reports = self.fused(self._weights, tuple(slot.state for slot in self.slots), x, self.targets)
+            states = tuple(slot.state for slot in self.slots)
+            x, states, reports = self.fused(self._weights, states, x, key, self.targets)
             reports = np.asarray(reports)
             for slot, state in zip(self.slots, states, strict=True):
                 slot.state = state
@@ -65,7 +66,7 @@ class Line:
                 broken = self._restart(reports[:, 1])
         else:
             for i, slot in enumerate(self.slots):
-                x, (slot.state,), report = slot.run((slot.weights,), (slot.state,), x, self.targets[i : i + 1])
+                x, (slot.state,), report = slot.run((slot.weights,), (slot.state,), x, key, self.targets[i : i + 1])
                 report = np.asarray(report)
                 self.peaks[i] = report[0, 0]
                 if not report[0, 1]:
@@ -141,7 +142,7 @@ class Loader:
         x, targets = np.zeros((block, channels), np.float32), np.zeros((len(slots), KNOBS), np.float32)
         states = tuple(slot.first_state for slot in slots)
         for _ in range(2):
-            _, states, _ = run(tuple(slot.weights for slot in slots), states, x, targets)
+            _, states, _ = run(tuple(slot.weights for slot in slots), states, x, x, targets)
 
 
 def _count(file, prefix: str) -> int:

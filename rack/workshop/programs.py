@@ -45,6 +45,7 @@ def build(row: Sequence[Prepared], *, channels: int, rate: int, block: int, fold
         shape_of(tuple(box.weights for box in row)),
         shape_of(tuple(box.state for box in row)),
         jax.ShapeDtypeStruct((block, channels), np.float32),
+        jax.ShapeDtypeStruct((block, channels), np.float32),
         jax.ShapeDtypeStruct((len(row), KNOBS), np.float32),
     )
     lowered = jax.jit(program(row, rate), donate_argnums=1, keep_unused=True).lower(*arguments)

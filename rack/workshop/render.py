@@ -72,7 +72,7 @@ def render(
 @partial(jax.jit, static_argnums=4, donate_argnums=1)
 def _chunk(effects, states, blocks, targets, rate):
     def one(states, x):
-        y, states, _ = row_step(effects, rate, states, x, targets)
+        y, states, _ = row_step(effects, rate, states, x, x, targets)
         return states, y
 
     states, y = lax.scan(one, jax.tree.map(jnp.asarray, states), blocks)

@@ -61,8 +61,8 @@ def slot_step(effect: Effect, rate: int, state: SlotState, x, key, targets):
     """
     length, used = x.shape[0], 1 + len(effect.knobs)
     rows = glide(state.positions, targets[:used], length, rate)
-    feed = jnp.concatenate([x, key], axis=1) if getattr(effect, "keyed", False) else x
-    wet, box = effect.step(state.box, feed, rows[:, 1:])
+    listens = {"key": key} if getattr(effect, "keyed", False) else {}
+    wet, box = effect.step(state.box, x, rows[:, 1:], **listens)
     finite = jnp.isfinite(wet).all()
     wet = jnp.where(finite, wet, 0.0)
     if effect.latency:
@@ -76,9 +76,9 @@ def slot_step(effect: Effect, rate: int, state: SlotState, x, key, targets):
     return y, SlotState(rows[-1], past, box), report
 
 
-def row_step(effects: Sequence[Effect], rate: int, states, x, targets):
+def row_step(effects: Sequence[Effect], rate: int, states, x, key, targets):
     """One block through slots in series: output, states, and `[S, 2]` peaks and finite flags."""
-    key, after, reports = x, [], []
+    after, reports = [], []
     for effect, state, target in zip(effects, states, targets, strict=True):
         x, state, report = slot_step(effect, rate, state, x, key, target)
         after.append(state)
@@ -143,17 +143,18 @@ def prepare(effect: Effect, positions=None, longest: int = 64) -> Prepared:
 
 
 def program(row: Sequence[Prepared], rate: int):
-    """The function that the engine calls: `(weights, states, x, targets) -> (y, states, reports)`.
+    """The function that the engine calls: `(weights, states, x, key, targets) -> (y, states, reports)`.
 
-    `weights` and `states` hold one tuple of arrays a slot, `targets` is `[S, KNOBS]`. Only the structure of the boxes
+    `weights` and `states` hold one tuple of arrays a slot, `key` is the input of the whole row (`x` itself where these
+    are all its slots), `targets` is `[S, KNOBS]`. Only the structure of the boxes
     is in it, none of their numbers: two captures of one architecture share a program.
     """
     layouts = [(box.weights_layout, box.state_layout) for box in row]
 
-    def run(weights, states, x, targets):
+    def run(weights, states, x, key, targets):
         effects = [layout.part(arrays) for (layout, _), arrays in zip(layouts, weights, strict=True)]
         before = [layout.part(arrays) for (_, layout), arrays in zip(layouts, states, strict=True)]
-        y, after, reports = row_step(effects, rate, before, x, targets)
+        y, after, reports = row_step(effects, rate, before, x, key, targets)
         joined = tuple(layout.join(state) for (_, layout), state in zip(layouts, after, strict=True))
         return y, joined, reports
 

@@ -92,7 +92,7 @@ def test_a_bypassed_box_gives_its_input_back_as_late_as_itself():
     box, targets = Late(), np.zeros((1, KNOBS), np.float32)
     for on in (True, False):
         targets[0, 0] = on
-        y, _, report = row_step([box], RATE, (initial_state(box, on=on),), x, jnp.asarray(targets))
+        y, _, report = row_step([box], RATE, (initial_state(box, on=on),), x, x, jnp.asarray(targets))
         np.testing.assert_allclose(y[10:], (2 if on else 1) * x[:-10], atol=1e-6)
         assert report[0, 0] == pytest.approx(float(jnp.abs(y).max()))
 
@@ -103,7 +103,7 @@ def test_a_row_is_its_boxes_in_series():
     targets = np.zeros((2, KNOBS), np.float32)
     targets[:, 0], targets[1, 1] = 1.0, 0.75
     states = tuple(initial_state(box, targets[i, 1 : 1 + len(box.knobs)], longest=128) for i, box in enumerate(boxes))
-    y, _, _ = row_step(boxes, RATE, states, x, jnp.asarray(targets))
+    y, _, _ = row_step(boxes, RATE, states, x, x, jnp.asarray(targets))
     expected = apply(boxes[1], apply(boxes[0], x), hold(jnp.array([0.75]), 128))
     np.testing.assert_allclose(y, expected, atol=1e-6)
 
@@ -143,8 +143,6 @@ def test_the_process_builds_fuses_and_says_what_it_cannot_do(tmp_path, monkeypat
         assert isinstance(missing, Failed) and "/nowhere/x.json" in missing.error
         ours.shutdown(socket.SHUT_RDWR)
         assert process.wait(timeout=10) == 0
-
-
 
 
 def test_the_oldest_files_of_the_cache_go_first(tmp_path):
