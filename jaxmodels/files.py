@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
@@ -29,6 +30,7 @@ from safetensors import SafetensorError
 from .effect import Effect, Knob
 from .formats import LARGEST_FILE, ModelFileError, Source, guitarml, parse_json, shown
 from .recurrent import GRU, LSTM
+from .tcn import MicroTCN, SteerableTCN
 
 __all__ = ["FORMATS", "KINDS", "Format", "ModelFileError", "load", "save"]
 
@@ -41,6 +43,8 @@ KINDS: dict[str, type] = {
     # being its frozen dataclass `Settings` (fields made by `settings.setting`), and keeps its arrays in nnx.Variables.
     "gru": GRU,
     "lstm": LSTM,
+    "micro_tcn": MicroTCN,
+    "steerable_tcn": SteerableTCN,
 }
 
 
@@ -165,8 +169,18 @@ def _restore(source: Source, sample_rate: int | None) -> Effect:
 
 
 def _skeleton(cls: type, settings, knobs, rate):
-    """A network that has shapes where its weights should be: nothing is drawn, and nothing large is allocated."""
-    return nnx.eval_shape(lambda: cls(settings, knobs=knobs, sample_rate=rate))
+    """A network of these settings to be filled: with shapes for weights, so that nothing is drawn or allocated.
+
+    A constructor that needs to see numbers is run for real instead; the limits of its settings bound what it allocates.
+    """
+
+    def make():
+        return cls(settings, knobs=knobs, sample_rate=rate)
+
+    try:
+        return nnx.eval_shape(make)
+    except jax.errors.JAXTypeError:
+        return make()
 
 
 def _dotted(path: tuple) -> str:

@@ -19,6 +19,7 @@ REMEDY = "the file is damaged or was edited; export it again"
 
 
 def sniff(source: Source) -> bool:
+    """Whether a file is of this family."""
     return {"model_data", "state_dict"} <= source.keys
 
 

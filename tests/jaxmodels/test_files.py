@@ -26,6 +26,7 @@ from jaxmodels.effect import Chain, Knob, apply
 from jaxmodels.files import FORMATS, ModelFileError, load, save
 from jaxmodels.recurrent import GRU, LSTM, Settings
 from jaxmodels.settings import setting
+from jaxmodels.tcn import MicroTCN, SteerableTCN
 from tests.jaxmodels.test_guitarml import document
 from tests.jaxmodels.test_recurrent import made, torch_tensors
 
@@ -42,6 +43,8 @@ NETWORKS = {
     "gru": lambda: network(3),
     "with an initial state": lambda: network(initial=np.full((2, 2, 3), 0.25)),
     "as made for training": lambda: LSTM(Settings(hidden=4)),
+    "steerable tcn": lambda: SteerableTCN(SteerableTCN.Settings(2, 4, 3, 2)),
+    "micro tcn": lambda: MicroTCN(MicroTCN.Settings(2, 4, 3, 2, causal=False)),
 }
 
 
@@ -146,7 +149,7 @@ def test_what_cannot_be_saved_is_refused_and_leaves_the_old_file(tmp_path):
     broken.layers[1].bias[...] = broken.layers[1].bias[...].at[2].set(jnp.nan)
     with pytest.raises(ModelFileError, match=r"model: not saved: tensor layers.1.bias holds .* not finite; go back"):
         save(path, broken)
-    with pytest.raises(ModelFileError, match="model: a Chain cannot be saved; these can: GRU, LSTM"):
+    with pytest.raises(ModelFileError, match="model: a Chain cannot be saved; these can: GRU, LSTM, "):
         save(path, Chain([network()]))
     assert path.read_bytes() == good and os.listdir(tmp_path) == ["model"]
 
@@ -195,7 +198,7 @@ def knob(**changes):
         ({"format": 2}, "format 2 is newer than 1, which this version reads; update nafx-rack"),
         ({"format": "1"}, "format = '1', must be a whole number"),
         ({"format": None}, "format = None"),
-        ({"kind": "tcn-9"}, "kind = 'tcn-9', must be one of gru, lstm"),
+        ({"kind": "tcn-9"}, "kind = 'tcn-9', must be one of gru, lstm, "),
         ({"kind": ["lstm"]}, "kind = a list of 1"),
         ({"kind": "gru"}, r"tensor 'layers.0.bias_hn' is missing"),
         ({"sample_rate": 44100.0}, "sample_rate = 44100.0, must be 1000 to 1000000 Hz"),
