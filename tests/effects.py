@@ -64,6 +64,8 @@ EFFECTS: dict[str, Row] = {
     "gru": Row(lambda: GRU(Recurrent(inputs=2, hidden=8)), {"blocks": (4, 175)}),
     "lstm on each channel": Row(lambda: PerChannel(LSTM(Recurrent(inputs=2, hidden=8)), 2), {"blocks": (2, 100)}),
     "chain of gains": Row(lambda: Chain([make("gain"), make("gain")])),
-    "cab": box("cab", length=1032, blocks=(1, 16, 64, 129)),
-    "cab, stereo response": box("cab", {"ir": "2x12-room"}, channels=2, length=1032, blocks=(3, 64, 129)),
+    "reverb": box("reverb", length=1280, blocks=(1, 64), flat_response=False),
+    "reverb, stereo": box("reverb", channels=2, length=1280, blocks=(40, 128), flat_response=False),
+    "cab": box("cab", length=1032, blocks=(1, 86)),
+    "cab, stereo response": box("cab", {"ir": "2x12-room"}, channels=2, length=1032, blocks=(43, 129)),
 }
