@@ -8,8 +8,20 @@ from contextlib import suppress
 from typing import Any
 
 from rack import __version__
-from rack.protocol import Get, Hello, Notice, Reader, Reply, Set, Snapshot, Subscribe, Telemetry, Turned, frame
-from rack.protocol import FromServer as Messages
+from rack.protocol import (
+    FromServer,
+    Get,
+    Hello,
+    Notice,
+    Reader,
+    Reply,
+    Set,
+    Snapshot,
+    Subscribe,
+    Telemetry,
+    Turned,
+    frame,
+)
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 2.0
 Message = Snapshot | Turned | Notice | Reply
@@ -51,7 +63,7 @@ class Client:
 
     async def _session(self) -> None:
         stream, self._writer = await asyncio.open_unix_connection(self.path)
-        reader = Reader(Messages)
+        reader = Reader(FromServer)
         try:
             self.send(Hello(version=__version__, client="ui"))
             if self._subscription.rate_hz:

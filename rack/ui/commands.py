@@ -29,6 +29,8 @@ class Command:
     sets: str = ""  # {slot} stands for the slot in focus
     value: Value | None = None
     later: bool = False  # known, and answered with "not yet"
+    said: str = ""  # in the status line afterwards, where nothing else shows that it was done
+    shown: str = ""  # in the footer, where one word stands for several commands
 
     @property
     def binding(self) -> str:
@@ -49,7 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     C("previous", "left,h,shift+tab", "Previous control", "Move"),
     C("next", "right,l,tab", "Next control", "Move"),
     C("jump", "o", "Jump to a control by its letter", "Move", "jump", 8),
-    C("up", "up,k,plus", "One step up: 1 %, 0.5 dB or one label", "Turn", "turn", 1, "knob", "nudge(1)"),
+    C("up", "up,k,plus", "One step up: 1 %, 0.5 dB or one label", "Turn", "turn", 1, "knob", "nudge(1)", shown="↑↓"),
     C("down", "down,j,minus", "One step down", "Turn", "", 0, "knob", "nudge(-1)"),
     C("fine_up", "shift+up,K", "A tenth of a step up", "Turn", "", 0, "knob", "nudge(0.1)"),
     C("fine_down", "shift+down,J", "A tenth of a step down", "Turn", "", 0, "knob", "nudge(-0.1)"),
@@ -57,7 +59,7 @@ COMMANDS: tuple[Command, ...] = (
     C("coarse_down", "pagedown", "Ten steps down", "Turn", "", 0, "knob", "nudge(-10)"),
     C("minimum", "home", "Minimum", "Turn", "", 0, "knob", "edge(0)"),
     C("maximum", "end", "Maximum", "Turn", "", 0, "knob", "edge(1)"),
-    C("type", "enter", "Type a value with its unit (a digit begins it too)", "Turn", "type", 2, "knob", "type"),
+    C("type", "enter", "Type a value with its unit (a digit begins it)", "Turn", "type", 2, "knob", "type"),
     C("default", "backspace", "Default (double-click does the same)", "Turn", "default", 10, "knob", "default"),
     C("bypass", "space", "Bypass the slot", "Slot", "bypass", 3, sets="{slot}.bypass",
       value=lambda view, slot, index: not slot.bypass if slot else None),
@@ -69,10 +71,11 @@ COMMANDS: tuple[Command, ...] = (
     C("move_right", ">", "Move the slot towards the output", "Slot", sets="slots.move", value=_moved(1)),
     C("model_previous", "[", "Previous model of the folder", "Slot", sets="{slot}.model.step", value=_always(-1)),
     C("model_next", "]", "Next model of the folder", "Slot", sets="{slot}.model.step", value=_always(1)),
-    C("undo", "u", "Undo the last gesture", "Rack", "undo", 6, sets="undo", value=_always(True)),
-    C("redo", "ctrl+r", "Redo", "Rack", sets="redo", value=_always(True)),
+    C("undo", "u", "Undo the last gesture", "Rack", "undo", 6, sets="undo", value=_always(True), said="undone"),
+    C("redo", "ctrl+r", "Redo", "Rack", sets="redo", value=_always(True), said="redone"),
     C("compare", "x", "Swap A and B", "Rack", "A/B", 9, sets="compare", value=_always(True)),
-    C("copy", "c", "Copy this one to the other of A and B", "Rack", sets="compare.copy", value=_always(True)),
+    C("copy", "c", "Copy this one to the other of A and B", "Rack", sets="compare.copy", value=_always(True),
+      said="copied: A and B are the same now"),
     C("preset_previous", "{", "Previous preset", "Rack", sets="rack.step", value=_always(-1)),
     C("preset_next", "}", "Next preset", "Rack", sets="rack.step", value=_always(1)),
     C("save", "w", "Save the preset", "Rack", "save", 11),
@@ -86,7 +89,7 @@ COMMANDS: tuple[Command, ...] = (
     C("record", "r", "Record the output, or stop recording", "Sound", "record", 15, sets="record",
       value=lambda view, slot, index: not view.recording),
     C("meters_reset", "", "Reset the clip lights and the maximum levels", "Sound", sets="meters.reset",
-      value=_always(True)),
+      value=_always(True), said="clip lights and maximum levels reset"),
     C("example", "a", "Add an example for the SuperKnob", "SuperKnob", later=True),
     C("train_superknob", "t", "Train the SuperKnob on its examples", "SuperKnob", later=True),
     C("learn", "m", "Learn a MIDI or OSC control for the knob in focus", "SuperKnob", later=True),
@@ -99,7 +102,7 @@ COMMANDS: tuple[Command, ...] = (
     C("palette", "ctrl+p", "Command palette", "Pages"),
     C("leave", "q,ctrl+q", "Leave; the sound goes on", "Pages", "leave", 16),
     C("stop", "Q", "Stop the sound and everything else", "Pages"),
-    C("pad_left", "left,h", "Move along x", "XY pad", where="pad", action="move(-1, 0)"),
+    C("pad_left", "left,h", "Move along x", "XY pad", "move", 1, "pad", "move(-1, 0)", shown="←→↑↓"),
     C("pad_right", "right,l", "Move along x", "XY pad", where="pad", action="move(1, 0)"),
     C("pad_up", "up,k", "Move along y", "XY pad", where="pad", action="move(0, 1)"),
     C("pad_down", "down,j", "Move along y", "XY pad", where="pad", action="move(0, -1)"),
@@ -110,9 +113,11 @@ COMMANDS: tuple[Command, ...] = (
     C("pad_default", "backspace", "Both knobs to their defaults (double-click too)", "XY pad", "default", 3, "pad",
       "default"),
     C("pad_type", "enter", "Type both values: 2k, -3dB", "XY pad", "type", 2, "pad", "type"),
-    C("axis_next", "up,k,plus", "Next knob for this axis", "XY pad", "choose", 1, "axis", "cycle(1)"),
+    C("axis_next", "up,k,plus", "Next knob for this axis", "XY pad", "choose", 1, "axis", "cycle(1)", shown="↑↓"),
     C("axis_previous", "down,j,minus", "Previous knob for this axis", "XY pad", "", 0, "axis", "cycle(-1)"),
     C("axis_pick", "enter", "Pick the knob of this axis from a list", "XY pad", "list", 2, "axis", "pick"),
+    C("list_narrow", "/", "Narrow the list by typing", "Library", "narrow", 1, "list", "narrow"),
+    C("list_back", "escape", "Back to the list", "Library", where="list", action="list"),
     C("freeze", "f,enter", "Freeze the picture, or let it run", "Scope", "freeze", 1, "scope", "freeze"),
 )  # fmt: skip
 BY_NAME = {command.name: command for command in COMMANDS}
@@ -136,6 +141,12 @@ def key_names(command: Command, plain: bool = False) -> list[str]:
         prefix = prefix.replace("⇧", "Shift ")
         names.append(prefix + name)
     return names
+
+
+def footer_key(command: Command, plain: bool = False) -> str:
+    """The key as the footer shows it."""
+    arrows = command.shown or key_names(command, plain)[0]
+    return {"↑↓": "Up/Down", "←→↑↓": "Arrows"}.get(arrows, arrows) if plain else arrows
 
 
 def bindings(where: str) -> Iterable[Command]:

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import time
-from typing import Any
+from typing import Any, cast
 
 from textual.app import App
 from textual.binding import Binding
@@ -17,7 +17,7 @@ from rack.catalogue import BoxInfo, catalogue
 from rack.protocol import Notice, Reply, Snapshot, Turned
 
 from .art import colours
-from .art.glyphs import Glyphs, choose
+from .art.look import look_of
 from .client import Client, Message
 from .commands import COMMANDS, key_names
 from .governor import Governor, writer_backlog
@@ -47,8 +47,7 @@ class Commands(Provider):
     """The palette: every command of the table, and every preset."""
 
     def _entries(self) -> list[tuple[str, Any, str]]:
-        app = self.app
-        assert isinstance(app, RackApp)
+        app = cast(RackApp, self.app)
         out = [
             (c.help, lambda c=c: app.rack_screen.run_action(c.binding), f"{c.group}   {' '.join(key_names(c))}")
             for c in COMMANDS
@@ -81,18 +80,18 @@ class RackApp(App[None], inherit_bindings=False):
 
     def __init__(self, socket_path: str, *, glyphs: str = "auto", rate_hz: float | None = None,
                  boxes: dict[str, BoxInfo] | None = None):  # fmt: skip
-        super().__init__()
+        # Textual chooses its filter for NO_COLOR here, by whether colours are the terminal's own.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         remote = "SSH_CONNECTION" in os.environ
         self.rate_hz = rate_hz if rate_hz is not None else 15.0 if remote else 30.0
         self.trail = not remote
         tier = {"truecolor": "truecolor", "256": "256"}.get(self.console.color_system or "", "16")
         tier = "none" if self.no_color else tier
-        self.mono, self.few_colours = tier == "none", tier in ("16", "none")
-        self.palette = colours.SETS[tier]
-        self.glyphs: Glyphs = choose(glyphs, os.environ, self.mono)
+        self.look = look_of(tier, glyphs, os.environ)
         for name in colours.SETS:
             self.register_theme(theme_of(name))
         self.theme = f"nafx-{tier}"
+        self.ansi_color = self.look.few_colours
         self.gestures = Gestures()
         self.mirror = Mirror(time.monotonic)
         self.governor = Governor(self.rate_hz or 1.0, lambda: writer_backlog(self), time.monotonic)
@@ -113,7 +112,7 @@ class RackApp(App[None], inherit_bindings=False):
         return self.rack_screen
 
     def on_mount(self) -> None:
-        self.add_class(f"-{self.glyphs.name}")
+        self.add_class(f"-{self.look.glyphs.name}")
         self.run_worker(self.client.run(), group="client", exit_on_error=True)
         self.run_worker(self._draw_views(), group="views", exit_on_error=True)
         if self.rate_hz:
@@ -164,7 +163,7 @@ class RackApp(App[None], inherit_bindings=False):
             self.exit(message="nafx-rack: everything is stopped.")
             return
         was, self.lost = self.lost, reason
-        self.rack_screen.set_class(bool(reason), "-lost")
+        self.rack_screen.show_link(bool(reason))
         if reason:
             self.rack_screen.status.say(f"connection lost, reconnecting ({reason})", "error")
         else:
@@ -220,15 +219,17 @@ class RackApp(App[None], inherit_bindings=False):
                 self.mirror.turn(key, self.mirror.knobs[key].value(position))
         self._send("xy", list(place), gesture)
 
-    def change(self, key: str, value: Any, gesture: int = 0) -> None:
-        """Any other change; a refusal comes back as words for the status line."""
-        self.run_worker(self.ask(key, value, gesture), group="changes")
+    def change(self, key: str, value: Any, gesture: int = 0, said: str = "") -> None:
+        """Any other change. The status line says `said` when it is made, or why it cannot be."""
+        self.run_worker(self.ask(key, value, gesture, said), group="changes")
 
-    async def ask(self, key: str, value: Any, gesture: int = 0) -> bool:
-        """Make a change and wait for the answer; True where it was made, otherwise the status line says why not."""
+    async def ask(self, key: str, value: Any, gesture: int = 0, said: str = "") -> bool:
+        """`change`, and wait for the answer: whether it was made."""
         reply = await self.client.ask(key, value, gesture)
         if reply.error:
             self.rack_screen.status.say(reply.error, "error")
+        elif said:
+            self.rack_screen.status.say(said)
         return not reply.error
 
     def _send(self, key: str, value: Any, gesture: int) -> None:

@@ -52,7 +52,8 @@ def _ring(size: tuple[int, int], position: float, lit: list[float]) -> list[list
 
     def dot(radius: float, along: float, layer: int) -> None:
         angle = math.radians(START_DEG - SWEEP_DEG * along)
-        canvas.dot(math.floor(cx + radius * math.cos(angle) + 0.5), math.floor(cy - radius * math.sin(angle) + 0.5), layer)
+        x, y = cx + radius * math.cos(angle), cy - radius * math.sin(angle)
+        canvas.dot(math.floor(x + 0.5), math.floor(y + 0.5), layer)
 
     for i in range(STEPS + 1):
         along = i / STEPS

@@ -38,25 +38,25 @@ class Box:
     form: Form
 
 
-def columns(count: int, form: Form, width: int) -> int:
+def columns(count: int, form: Form, width: int, most: int = 99) -> int:
     """How many knobs stand side by side, so that the rows are evenly filled."""
-    most = max(width // form.width, 1)
+    most = min(max(width // form.width, 1), most)
     rows = -(-max(count, 1) // most)
     return -(-max(count, 1) // rows)
 
 
-def _natural(count: int, form: Form, least: int, width: int) -> tuple[int, int]:
+def _natural(count: int, form: Form, least: int, width: int, most: int = 99) -> tuple[int, int]:
     """Width and height that a panel of `count` knobs wants."""
-    across = columns(count, form, width - BORDER)
+    across = columns(count, form, width - BORDER, most)
     wanted = max(across * form.width, least) + BORDER
     rows = -(-count // across) if count else 1
     return min(wanted, width), max(rows * form.height, 1) + BORDER
 
 
-def _flow(counts: Sequence[int], titles: Sequence[int], forms: Sequence[Form], width: int) -> list[Box]:
+def _flow(counts: Sequence[int], titles: Sequence[int], forms: Sequence[Form], width: int, most: int = 99) -> list[Box]:
     """Panels from left to right, a new row where one does not fit; each row is stretched to the full width."""
     rows: list[list[int]] = []
-    sizes = [_natural(n, f, t, width) for n, t, f in zip(counts, titles, forms, strict=True)]
+    sizes = [_natural(n, f, t, width, most if f is LINE else 99) for n, t, f in zip(counts, titles, forms, strict=True)]
     used = width + 1
     for i, (wide, _) in enumerate(sizes):
         if used + wide > width:
@@ -78,18 +78,20 @@ def _flow(counts: Sequence[int], titles: Sequence[int], forms: Sequence[Form], w
 
 
 def plan(counts: Sequence[int], titles: Sequence[int], focused: int, width: int, height: int) -> list[Box]:
-    """A box for every slot: `counts` knobs each, a title of `titles` cells. May be taller than `height` (it scrolls)."""
+    """A box for every slot: `counts` knobs each, a title of `titles` cells. May be taller than `height`, and scroll."""
     if not counts:
         return []
-    boxes: list[Box] = []
+    tried: list[list[Box]] = []
     for mine, others in ((BIG, BIG), (BIG, SMALL), (BIG, LINE), (SMALL, LINE), (LINE, LINE)):
         forms = [mine if i == focused else others for i in range(len(counts))]
         # A slot with a great many knobs is readable as lines only.
         forms = [f if _natural(n, f, 0, width)[1] <= height else LINE for n, f in zip(counts, forms, strict=True)]
-        boxes = _flow(counts, titles, forms, width)
-        if bottom(boxes) <= height:
-            break
-    return boxes
+        for most in (99, 2, 1) if LINE in forms else (99,):  # narrow panels of lines stand side by side
+            tried.append(_flow(counts, titles, forms, width, most))
+            if bottom(tried[-1]) <= height:
+                return tried[-1]
+    big = [boxes for boxes in tried if boxes[focused].form is not LINE] or tried
+    return min(big, key=bottom)
 
 
 def bottom(boxes: Sequence[Box]) -> int:

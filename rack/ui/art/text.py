@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 Run = tuple[str, str]  # text, name of its ink
 Row = list[Run]
@@ -10,14 +11,23 @@ VOWELS = "aeiou"
 
 
 def merge(cells: Iterable[Run]) -> Row:
-    """Neighbours of one ink as one run: every run costs the terminal an escape sequence."""
+    """Neighbours of one ink as one run: every run costs the terminal an escape sequence.
+
+    Blanks without an ink take that of their left neighbour, unless it would show in a blank.
+    """
     row: Row = []
     for text, ink in cells:
-        if row and row[-1][1] == ink:
-            row[-1] = (row[-1][0] + text, ink)
+        if row and (row[-1][1] == ink or (not ink and text.isspace() and _invisible(row[-1][1]))):
+            row[-1] = (row[-1][0] + text, row[-1][1])
         elif text:
             row.append((text, ink))
     return row
+
+
+@lru_cache
+def _invisible(ink: str) -> bool:
+    """Whether a blank in this ink looks like any other blank: no ground, underline or reverse."""
+    return not {"on", "u", "r"} & set(ink.split())
 
 
 def length(row: Row) -> int:
@@ -47,8 +57,15 @@ def clip_start(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def label(name: str, width: int) -> str:
-    """A knob's name in `width` cells: underscores become blanks, and vowels go (from the end) where it is too long."""
+    """A knob's name in `width` cells: underscores become blanks, and vowels go (from the end) where it is too long.
+
+    A number at its end stays: `control 13` and `control 12` must not look the same.
+    """
     text = name.replace("_", " ")
+    stem = text.rstrip("0123456789")
+    if stem != text and len(text) > width:
+        number = text[len(stem) :][:width]
+        return label(stem.rstrip(), width - len(number)) + number
     for i in range(len(text) - 1, 0, -1):
         if len(text) <= width:
             return text

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from .rack import RackScreen
 
 SOURCES: tuple[Choice, ...] = (
-    ("input", "input", "What is plugged into the sound card"),
-    ("loop", "loop", "The loop that ships with nafx-rack"),
-    ("file", "file ...", "A sound file of your own, played round and round"),
+    Choice("input", "input", "What is plugged into the sound card"),
+    Choice("loop", "loop", "The loop that ships with nafx-rack"),
+    Choice("file", "file ...", "A sound file of your own, played round and round"),
 )
 
 
@@ -103,7 +103,7 @@ async def jump(screen: RackScreen) -> None:
 
 async def pick_axis(screen: RackScreen, axis: Axis) -> None:
     """The list of all knobs, for one axis of the pad."""
-    choices = [(key, key.replace(".", " / "), info.allowed) for key, info in screen.app.mirror.knobs.items()]
+    choices = [Choice(key, key.replace(".", " / "), info.allowed) for key, info in screen.app.mirror.knobs.items()]
     key = await screen.app.push_screen_wait(Pick(f"knob for {axis.letter}", choices, axis.key))
     if key is not None:
         screen.app.change(f"xy.{axis.letter}", key)
@@ -132,6 +132,10 @@ async def type_place(screen: RackScreen) -> None:
         screen.show_turn(key)
 
 
+def _help(screen: RackScreen) -> None:
+    screen.app.push_screen(Help())
+
+
 def _asking(act: Callable) -> Callable[[RackScreen], None]:
     """As a worker, because a window is waited for."""
 
@@ -144,7 +148,7 @@ def _asking(act: Callable) -> Callable[[RackScreen], None]:
 ACTS: dict[str, Callable[[RackScreen], None]] = {
     "previous": lambda screen: screen.step_focus(-1),
     "next": lambda screen: screen.step_focus(1),
-    "help": lambda screen: screen.app.push_screen(Help()),
+    "help": _help,
     "palette": lambda screen: screen.app.action_command_palette(),
     "leave": lambda screen: screen.app.leave(),
     **{act.__name__: _asking(act) for act in (add, edit, source, save, save_as, stop, jump)},

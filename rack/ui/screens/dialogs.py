@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from ..commands import bindings
+
 SHOWN = 6  # completions listed below a path
-Choice = tuple[str, str, str]  # value, what it is called, a line about it
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One line of a list: what choosing it answers, its name, a few words, and more of them while it is highlighted."""
+
+    value: str
+    name: str
+    about: str = ""
+    more: str = ""
 
 
 def complete(text: str) -> tuple[str, list[str]]:
@@ -120,40 +133,55 @@ class Confirm(ModalScreen[bool]):
 
 
 class Chooser(Vertical):
-    """A list that narrows as one types; the line about the highlighted one stands below it."""
+    """A list that narrows as one types; more about the highlighted one stands below it.
 
-    def __init__(self, choices: Sequence[Choice], current: str = "", id: str | None = None):
+    In a window what is typed narrows at once. On a page the list has the focus, so that the rack's keys stay keys, and
+    `/` goes to the line for narrowing.
+    """
+
+    BINDINGS = [Binding(c.keys, c.binding, c.help, show=False) for c in bindings("list")]
+
+    def __init__(self, choices: Sequence[Choice], current: str = "", *, page: bool = False, id: str | None = None):
         super().__init__(id=id, classes="chooser")
-        self._choices, self._current = choices, current
+        self._choices, self._current, self._on_page = choices, current, page
         self._shown = list(choices)
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="type to narrow")
+        yield Input(placeholder="/ narrows the list" if self._on_page else "type to narrow")
         yield OptionList(*self._options())
-        yield Static("", classes="hint", markup=False)
+        yield Static("", classes="hint more", markup=False)
 
     def on_mount(self) -> None:
         listed = self.query_one(OptionList)
-        listed.can_focus = False
-        listed.highlighted = next((i for i, c in enumerate(self._shown) if c[0] == self._current), 0)
+        listed.can_focus = self._on_page
+        listed.highlighted = next((i for i, c in enumerate(self._shown) if c.value == self._current), 0)
+
+    def action_narrow(self) -> None:
+        self.query_one(Input).focus()
+
+    def action_list(self) -> None:
+        if self._on_page:
+            self.query_one(OptionList).focus()
 
     @property
     def chosen(self) -> str | None:
         """The highlighted value."""
         at = self.query_one(OptionList).highlighted
-        return self._shown[at][0] if at is not None and at < len(self._shown) else None
+        return self._shown[at].value if at is not None and at < len(self._shown) else None
 
     def _options(self) -> list[Option]:
-        wide = max((len(name) for _, name, _ in self._choices), default=0)
+        wide = max((len(choice.name) for choice in self._choices), default=0)
         return [
-            Option(Text.assemble((name.ljust(wide), "bold"), "  ", (about, "dim"), no_wrap=True, overflow="ellipsis"))
-            for _, name, about in self._shown
+            Option(
+                Text.assemble((c.name.ljust(wide), "bold"), "  ", (c.about, "dim"), no_wrap=True, overflow="ellipsis")
+            )
+            for c in self._shown
         ]
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
         words = event.value.lower().split()
-        self._shown = [c for c in self._choices if all(word in f"{c[1]} {c[2]}".lower() for word in words)]
+        self._shown = [c for c in self._choices if all(word in f"{c.name} {c.about}".lower() for word in words)]
         listed = self.query_one(OptionList)
         listed.clear_options()
         listed.add_options(self._options())
@@ -162,9 +190,11 @@ class Chooser(Vertical):
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
         if event.option_index < len(self._shown):
-            self.query_one(Static).update(self._shown[event.option_index][2])
+            choice = self._shown[event.option_index]
+            self.query_one(Static).update(choice.more or choice.about)
 
     def on_key(self, event: events.Key) -> None:
+        """The arrows move in the list while one types."""
         listed = self.query_one(OptionList)
         moves = {
             "down": listed.action_cursor_down,
@@ -172,7 +202,7 @@ class Chooser(Vertical):
             "pagedown": listed.action_page_down,
             "pageup": listed.action_page_up,
         }
-        if event.key in moves:
+        if event.key in moves and not listed.has_focus:
             event.stop()
             event.prevent_default()
             moves[event.key]()

@@ -15,16 +15,16 @@ from textual.widgets import Static
 
 from ..art.text import Row
 from ..commands import COMMANDS, key_names
-from ..widgets.drawn import Drawn
+from ..widgets.drawn import Drawn, look_for
 
 # The home row first: these are the quickest to reach.
 LETTERS = "asdfghjklqwertyuiopzxcvbnm1234567890"
-TYPED = ("digits .", "Type a value: -3.5dB, 2k, 120 ms, 30 %, a label. Enter takes it, Esc leaves", "Turn")
+TYPED = ("0 to 9 .", "Begin typing: -3.5dB, 2k, 120 ms, 30 %, a label", "Turn")
 MOUSE = (
     ("drag", "Up and down turns a knob; Shift is ten times finer", "Mouse"),
     ("wheel", "One step; Shift or Ctrl a tenth", "Mouse"),
     ("double-click", "Default", "Mouse"),
-    ("Shift+drag", "Outside knobs: your terminal's own text selection", "Mouse"),
+    ("Shift+drag", "Elsewhere: the terminal's own text selection", "Mouse"),
 )
 
 
@@ -54,7 +54,7 @@ class Help(ModalScreen[None]):
             window.border_title = "keys"
             window.border_subtitle = "Up and Down scroll, Esc closes"
             with VerticalScroll():
-                plain = {name: value.replace("ansi_", "") for name, value in self.app.palette.items()}
+                plain = {name: value.replace("ansi_", "") for name, value in look_for(self).palette.items()}
                 yield Static(help_text(plain))
 
     def on_mount(self) -> None:
@@ -70,7 +70,7 @@ class Letter(Drawn):
         self.styles.offset = (at.x, at.y)
 
     def draw(self, width: int, height: int) -> list[Row]:
-        return [[(f" {self.letter} ", "ground b on focus" if not self.app.mono else "b r")]]
+        return [[(f" {self.letter} ", "ground b on focus" if not self.look.mono else "b r")]]
 
 
 class Jump(ModalScreen[Widget | None]):
@@ -83,7 +83,8 @@ class Jump(ModalScreen[Widget | None]):
     def compose(self) -> ComposeResult:
         for letter, widget in self._targets.items():
             region = widget.region
-            yield Letter(letter, Offset(region.x + max(region.width // 2 - 1, 0), region.y + region.height // 2))
+            middle = Offset(max(region.width // 2 - 1, 0), max(region.height - 2, 0) // 2)
+            yield Letter(letter, region.offset + middle)
 
     def on_key(self, event: events.Key) -> None:
         event.stop()

@@ -65,8 +65,19 @@ def show_pad(pad: XYPad, mirror: Mirror) -> tuple[float, float]:
 
 def box_choices(boxes: dict[str, BoxInfo]) -> list[Choice]:
     """The kinds of box that can be added, with a line about each."""
-    kinds = [(box.kind, box.kind.replace("_", " "), box.help) for box in boxes.values() if box.kind != "limiter"]
-    return [(MODEL, "model", "A capture in a file: NAM, GuitarML, our own"), *sorted(kinds)]
+    model = Choice(MODEL, "model", "A capture in a file: NAM, GuitarML, our own", "Asks for the file next.")
+    kinds = [box for box in boxes.values() if box.kind != "limiter"]  # that one stands at the end already
+    return [model, *(box_choice(box) for box in sorted(kinds, key=lambda box: box.kind))]
+
+
+def box_choice(box: BoxInfo) -> Choice:
+    """One kind of box."""
+
+    def names(of: str, infos) -> str:
+        return f"{of}: {', '.join(info.name.replace('_', ' ') for info in infos)}" if infos else f"no {of}"
+
+    more = f"{names('knobs', box.knobs)}; {names('settings', box.settings)}"
+    return Choice(box.kind, box.kind.replace("_", " "), box.help, more)
 
 
 class LibraryPage(Vertical):
@@ -86,9 +97,9 @@ class LibraryPage(Vertical):
     def compose(self) -> ComposeResult:
         self.border_title = "library"
         self.border_subtitle = "Enter adds it behind the slot in focus"
-        choices = [choice for choice in box_choices(self._boxes) if choice[0] != MODEL]
-        files = [(f"file:{path}", path.rpartition("/")[2], path) for path in self._models()]
-        yield Chooser([*choices, *files], id="kinds")
+        choices = [choice for choice in box_choices(self._boxes) if choice.value != MODEL]
+        files = [Choice(f"file:{path}", path.rpartition("/")[2], "model", path) for path in self._models()]
+        yield Chooser([*choices, *files], page=True, id="kinds")
         with Vertical(id="by-path"):
             yield Static("A model file of your own:", classes="hint", markup=False)
             yield PathInput("", id="model")
@@ -126,8 +137,8 @@ class TrainPage(Vertical):
     def compose(self) -> ComposeResult:
         self.border_title = "train"
         yield Static(
-            "Not yet.\n\nThis page will show training jobs: their loss, the best model so far, and a key to listen to it. "
-            "Until then a model is trained from the shell:\n\n    python -m trainer run.toml\n\n"
+            "Not yet.\n\nThis page will show training jobs: their loss, the best model so far, and a key to listen to "
+            "it. Until then a model is trained from the shell:\n\n    python -m trainer run.toml\n\n"
             "The file it writes opens like any other model: y, then model.",
             markup=False,
         )
@@ -146,4 +157,4 @@ class ScopePage(Vertical):
 
 def first_control(page: Widget) -> Widget | None:
     """What has the focus when a page is opened."""
-    return next((w for w in page.query("*") if w.focusable and w.region), None)
+    return next((w for kind in (XYPad, Scope, OptionList) for w in page.query(kind)), None)

@@ -12,24 +12,24 @@ from textual.containers import Container, Horizontal
 from textual.geometry import Offset
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import OptionList, Static
 
-from rack.protocol import SlotView, Telemetry
+from rack.protocol import SlotView, Telemetry, View
 
 from ..art.plan import neighbour
-from ..commands import BY_NAME, Command, bindings, footer, order
+from ..commands import BY_NAME, bindings, footer, order
 from ..widgets.knob import Knob
 from ..widgets.lines import Chain, Header, Keys, StatusLine
 from ..widgets.meters import Meters
 from ..widgets.scope import Scope
-from ..widgets.slot import RackPage, SlotPanel
+from ..widgets.slot import RackPage, SlotPanel, Words
 from ..widgets.xypad import Axis, XYPad
 
 if TYPE_CHECKING:
     from ..terminal import RackApp
 
 LEAST = (60, 18)  # cells below which nothing is drawn
-PLACES = ((Knob, "knob"), (XYPad, "pad"), (Axis, "axis"), (Scope, "scope"))
+PLACES = ((Knob, "knob"), (XYPad, "pad"), (Axis, "axis"), (Scope, "scope"), (OptionList, "list"))
 
 
 class RackScreen(Screen[None]):
@@ -46,6 +46,7 @@ class RackScreen(Screen[None]):
         self.page = "rack"
         self._pages: dict[str, Widget] = {}
         self._due: dict[str, float] = {}
+        self._shown = View(rack="", racks=(), slots=())
 
     def compose(self) -> ComposeResult:
         app = self.app
@@ -71,12 +72,30 @@ class RackScreen(Screen[None]):
 
     async def show_view(self) -> None:
         """Draw the mirror's view; called after every snapshot."""
-        app = self.app
-        self.header.show(app.mirror.view)
-        await self.rack.show(app.mirror.view, app.mirror)
-        self.chain.show(app.mirror.view.slots, self.rack.current)
+        view = self.app.mirror.view
+        self._comment(self._shown, view)
+        self._shown = view
+        self.header.show(view)
+        await self.rack.show(view, self.app.mirror)
+        self.chain.show(view.slots, self.rack.current)
         self._show_pads()
+        self.app.subscribe()
         self.call_after_refresh(self._keep_focus)
+
+    def _comment(self, old: View, new: View) -> None:
+        """Say what a view brings that has no place on the screen."""
+        if new.problems and new.problems != old.problems:
+            first, *others = new.problems
+            self.status.say(first + f" (and {len(others)} more)" * bool(others), "warning")
+        elif new.audio.message and new.audio.message != old.audio.message:
+            self.status.say(new.audio.message, "warning")
+        elif old.rack and new.rack != old.rack:
+            self.status.say(f"{new.rack}: {new.title or new.notes}".rstrip(": "), hold=True)
+
+    def show_link(self, lost: bool) -> None:
+        """Draw whether there is a server."""
+        self.set_class(lost, "-lost")
+        self.header.show_link(lost)
 
     def show_turn(self, key: str) -> None:
         """Draw one knob that someone else turned."""
@@ -93,9 +112,13 @@ class RackScreen(Screen[None]):
             self.header.measure(t, link_hz)
         if self._is_due("chain", 6):
             self.chain.measure(t)
-        scope = self.visible_scope
-        if scope is not None and t.scope_out and self._is_due("scope", 15 if self.page == "scope" else 8):
+        if t.scope_out and self._is_due("scope", self._scope_hz) and (scope := self.visible_scope) is not None:
             scope.show(t.scope_in, t.scope_out, self.app.mirror.view.audio.rate)
+
+    @property
+    def _scope_hz(self) -> float:
+        """15 pictures a second; fewer small ones beside the rack, and fewer of a size that fills a large terminal."""
+        return 8.0 if self.page == "rack" else min(15.0, 15.0 * 2400 / (self.size.width * self.size.height))
 
     @property
     def visible_scope(self) -> Scope | None:
@@ -114,9 +137,9 @@ class RackScreen(Screen[None]):
     def _show_pads(self) -> None:
         from .pages import XYPage, show_pad
 
-        x, y = self.app.mirror.view.xy
+        x, y = (key.partition(".")[2].replace("_", " ") or "-" for key in self.app.mirror.view.xy)
         show_pad(self.pad, self.app.mirror)
-        self.pad.border_subtitle = f"{x or '-'}  {y or '-'}"
+        self.pad.border_subtitle = f"x {x}  y {y}"
         page = self._pages.get("xy")
         if isinstance(page, XYPage):
             page.show(self.app.mirror)
@@ -143,7 +166,9 @@ class RackScreen(Screen[None]):
             self.rack.choose(panel.slot.id)
             self.chain.show(self.app.mirror.view.slots, self.rack.current)
         if isinstance(widget, Knob):
-            self.status.knob(widget.key, widget.info, widget.value)
+            self.status.knob(widget.key, widget.info, widget.value, passing=True)
+        if isinstance(widget, Words) and panel is not None:
+            self.status.say(f"{panel.slot.id}: {widget.text}")
         self._keys_of(widget)
         self.app.cursor_position = Offset(widget.region.x, widget.region.y)
 
@@ -193,12 +218,12 @@ class RackScreen(Screen[None]):
     def _moved(self, event: XYPad.Moved) -> None:
         self.app.move_xy(event.place, event.gesture)
         self._show_pads()
-        mirror = self.app.mirror
-        said = [f"{key} = {mirror.knobs[key].format(mirror.value(key))}" for key in mirror.view.xy if key in mirror.knobs]
-        self.status.say("   ".join(said) or "no knobs chosen: xy.x and xy.y")
-        for key in mirror.view.xy:
-            if key in mirror.knobs and (knob := self._knob(key)) is not None:
-                knob.show(mirror.value(key), knob.asleep)
+        said = []
+        for key in self.app.mirror.view.xy:
+            if (knob := self._knob(key)) is not None:
+                knob.show(self.app.mirror.value(key), knob.asleep)
+                said.append(f"{key} = {knob.info.format(knob.value)}")
+        self.status.say(", ".join(said) or "the pad has no knobs yet: X, then Tab, then Enter")
 
     @on(XYPad.Typed)
     def _type_place(self) -> None:
@@ -238,11 +263,9 @@ class RackScreen(Screen[None]):
 
     @on(Keys.Pressed)
     async def _pressed(self, event: Keys.Pressed) -> None:
-        await self.run_action(event.command.binding) if event.command.where == "rack" else self._run_on_focus(event.command)
-
-    def _run_on_focus(self, command: Command) -> None:
-        if self.focused is not None:
-            self.focused.call_later(self.focused.run_action, command.binding)
+        target = self if event.command.where == "rack" else self.focused
+        if target is not None:
+            await target.run_action(event.command.binding)
 
     def on_resize(self, event: events.Resize) -> None:
         small = event.size.width < LEAST[0] or event.size.height < LEAST[1]
@@ -252,6 +275,7 @@ class RackScreen(Screen[None]):
             self.query_one("#small", Static).update(
                 f"nafx-rack needs {wanted} cells\nand this terminal has {have}.\n\nThe sound goes on; q leaves."
             )
+        self.app.subscribe()
         if self.focused is not None:
             self.call_after_refresh(self.focused.scroll_visible, animate=False)
 
@@ -267,7 +291,7 @@ class RackScreen(Screen[None]):
             if change is None:
                 self.status.say("there is no slot in focus", "warning")
             else:
-                self.app.change(*change)
+                self.app.change(*change, said=command.said)
         else:
             from . import acts
 

@@ -52,7 +52,8 @@ class Settings(ModalScreen[dict[str, Any] | None]):
             window.border_subtitle = "Tab next, Enter takes all, Esc leaves"
             with VerticalScroll(can_focus=False):
                 if self._has_model:
-                    yield from self._field("model file", "a model in any format we read", PathInput(self._slot.model, "model"))
+                    line = PathInput(self._slot.model, "model")
+                    yield from self._field("model file", "a model in any format we read", line)
                 for info in self._infos:
                     about = f"{info.help} ({allowed(info)})" if info.help else allowed(info)
                     yield from self._field(info.name.replace("_", " "), about, self._editor(info))
@@ -125,4 +126,5 @@ class Settings(ModalScreen[dict[str, Any] | None]):
         widget = self.query_one(f"#set-{info.name}")
         if isinstance(widget, Switch | Select):
             return widget.value
-        return parse(info, widget.value.strip() if isinstance(widget, Input) else widget.value)
+        assert isinstance(widget, Input | PathInput)
+        return parse(info, widget.value.strip())

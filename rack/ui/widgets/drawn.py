@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 from rich.segment import Segment
@@ -12,8 +11,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from ..art import colours
-from ..art.glyphs import UNICODE, Glyphs
+from ..art.glyphs import Glyphs
+from ..art.look import DEFAULT, Look
 from ..art.text import Row, length, merge
 
 
@@ -37,10 +36,15 @@ class Drawn(Widget):
         """The rows, each at most `width` cells; missing ones are blank."""
         raise NotImplementedError
 
-    @cached_property
+    @property
+    def look(self) -> Look:
+        """Colours and characters of this terminal."""
+        return look_for(self)
+
+    @property
     def glyphs(self) -> Glyphs:
         """The characters of this terminal."""
-        return getattr(self.app, "glyphs", UNICODE)
+        return look_for(self).glyphs
 
     def repaint(self) -> None:
         """Draw, and refresh the rows that are not as they were, up to the last cell that differs."""
@@ -83,7 +87,7 @@ class Drawn(Widget):
     def ink(self, name: str) -> Style:
         """The Style of an ink on this widget's ground."""
         if name not in self._inks:
-            palette = getattr(self.app, "palette", colours.NIGHT)
+            palette = self.look.palette
             fore = back = None
             words = name.split()
             for i, word in enumerate(words):
@@ -102,6 +106,11 @@ class Drawn(Widget):
     def _fresh(self, width: int, height: int) -> list[Row]:
         rows = [merge(row) for row in self.draw(width, height)[:height]]
         return rows + [[]] * (height - len(rows))
+
+
+def look_for(widget: Widget) -> Look:
+    """The look of the application that a widget is in."""
+    return getattr(widget.app, "look", DEFAULT)
 
 
 def _end_of_change(old: Row, new: Row, width: int) -> int:

@@ -178,7 +178,7 @@ class Knob(Drawn, can_focus=True):
 
     @property
     def _label_ink(self) -> str:
-        return "focus b" + " r" * getattr(self.app, "mono", False) if self.has_focus else "dim"
+        return "focus b" + " r" * self.look.mono if self.has_focus else "dim"
 
     @property
     def _value_ink(self) -> str:
@@ -206,12 +206,12 @@ class Knob(Drawn, can_focus=True):
     def _line(self, width: int) -> Row:
         position = self.info.position(self.value)
         long = width >= LONG
-        wide = min(11, width // 3) if long else width - 10
+        wide = min(11, width // 3) if long else width - 9
         name = label(self.info.name, wide).ljust(wide)
         if not long:
             gauge = self.glyphs.rises[max(round(position * 8), 1)]
-            value = self._value_text(8)
-            return [(gauge, self._layer_inks()[picture.LIT]), (" ", ""), (name, self._label_ink), (f"{value:>8}", self._value_ink)]
+            lit = self._layer_inks()[picture.LIT]
+            return [(gauge, lit), (" ", ""), (name, self._label_ink), (f"{self._value_text(7):>7}", self._value_ink)]
         cells = picture.slider(position, width - wide - 11, self.info.bipolar, self.glyphs)
         inks = self._layer_inks()
         row = [(name, self._label_ink), (" ", ""), *((glyph, inks[layer]) for glyph, layer in cells)]

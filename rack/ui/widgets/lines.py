@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import PurePath
 
 from textual import events
@@ -13,7 +14,7 @@ from rack.protocol import SlotView, Telemetry, View
 from .. import turning
 from ..art import bars
 from ..art.text import Row, clip, clip_start, clock, cut, length, spread
-from ..commands import Command, key_names
+from ..commands import Command, footer_key
 from .drawn import Drawn
 
 
@@ -24,6 +25,12 @@ class Header(Drawn):
         super().__init__()
         self._view = View(rack="", racks=(), slots=())
         self._load, self._late, self._recorded_s, self._link_hz = 0, 0, 0, 0
+        self._lost = False
+
+    def show_link(self, lost: bool) -> None:
+        """Draw whether the server is gone."""
+        self._lost = lost
+        self.repaint()
 
     def show(self, view: View) -> None:
         """Draw this rack."""
@@ -41,9 +48,10 @@ class Header(Drawn):
         v, g = self._view, self.glyphs
         name = clip(v.rack or "no rack", max(width // 4, 10), g.ellipsis)
         left: Row = [(" nafx-rack ", "dim"), (name, "bright b"), ("* " if v.modified else "  ", "focus b")]
-        for on, text in ((v.mute, " MUTED "), (v.bypass, " BYPASS ")):
+        badges = ((self._lost, "NO SERVER", "hot"), (v.mute, "MUTED", "focus"), (v.bypass, "BYPASS", "focus"))
+        for on, text, ground in badges:
             if on:
-                left += [(text, "ground b on focus" if not getattr(self.app, "mono", False) else "b r"), (" ", "")]
+                left += [(f" {text} ", "b r" if self.look.mono else f"ground b on {ground}"), (" ", "")]
         if v.recording:
             left += [(f"{g.on} REC {clock(self._recorded_s)}", "hot b"), ("  ", "")]
         load = "hot b" if self._load >= 80 else "warm" if self._load >= 50 else "text"
@@ -143,20 +151,26 @@ class Chain(Drawn):
 class StatusLine(Drawn):
     """What was touched last, in full precision; or what went wrong."""
 
-    LEVELS = {"info": ("", "text"), "warning": ("warning: ", "warm b"), "error": ("error: ", "hot b")}
+    LEVELS = {"info": ("", "dim"), "warning": ("warning: ", "warm b"), "error": ("error: ", "hot b")}
+    HOLD_S = 4.0  # that a message stays while the focus merely passes over knobs
 
     def __init__(self) -> None:
         super().__init__()
         self.text = "connecting to the server ..."
         self._row: Row = [(f" {self.text}", "dim")]
+        self._held_until = 0.0
 
-    def say(self, text: str, level: str = "info") -> None:
+    def say(self, text: str, level: str = "info", hold: bool = False) -> None:
         """A line of words."""
         prefix, ink = self.LEVELS.get(level, self.LEVELS["info"])
-        self._set([(" " + prefix, ink), (" ".join(text.split()), "text" if prefix else "dim")])
+        self._set([(" " + prefix, ink), (" ".join(text.split()), "text")])
+        self._held_until = time.monotonic() + self.HOLD_S if prefix or hold else 0.0
 
-    def knob(self, key: str, info: KnobInfo, value: float, entry: str | None = None) -> None:
+    def knob(self, key: str, info: KnobInfo, value: float, entry: str | None = None, passing: bool = False) -> None:
         """A knob, its value (or what is being typed) and its range."""
+        if passing and time.monotonic() < self._held_until:
+            return
+        self._held_until = 0.0
         slot, _, name = key.rpartition(".")
         shown = turning.exact(info, value) if entry is None else entry + self.glyphs.cursor
         row: Row = [(f" {slot}  ", "dim"), (name.replace("_", " "), "text"), (" = ", "dim")]
@@ -205,10 +219,7 @@ class Keys(Drawn):
         self._spans = []
         plain = self.glyphs.name == "ascii"
         for command in self._commands:
-            key = key_names(command, plain)[0]
-            if command.name == "up":
-                key = "Up/Down" if plain else "↑↓"
-            part: Row = [(f" {key}", "focus b"), (f" {command.short} ", "dim")]
+            part: Row = [(f" {footer_key(command, plain)}", "focus b"), (f" {command.short} ", "dim")]
             if length(row) + length(part) > width:
                 continue
             self._spans.append((length(row), length(row) + length(part), command))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import PurePath
+from textwrap import wrap
 
 from textual.content import Content
-from textual.geometry import Region, Size
+from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
 
@@ -15,7 +16,7 @@ from ..art import plan
 from ..art.text import Row, clip, clip_start
 from ..mirror import Mirror
 from ..turning import Gestures
-from .drawn import Drawn
+from .drawn import Drawn, look_for
 from .knob import Knob
 
 SCOPE_ROWS, PAD_ROWS = 5, 10  # left over below the slots, they are worth a scope, and a pad beside it
@@ -26,23 +27,22 @@ class Words(Drawn, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__()
-        self._text, self._ink = "", "dim"
+        self.text, self._ink = "", "dim"
         self.display = False
 
     def show(self, text: str, ink: str) -> None:
         """Draw this text, wrapped."""
-        if (text, ink) != (self._text, self._ink):
-            self._text, self._ink = text, ink
+        if (text, ink) != (self.text, self._ink):
+            self.text, self._ink = text, ink
             self.repaint()
 
     def draw(self, width: int, height: int) -> list[Row]:
-        from textwrap import wrap
-
-        lines = wrap(self._text, max(width - 2, 8)) or [""]
+        lines = wrap(self.text, max(width - 2, 8)) or [""]
         if len(lines) > height:
             lines = [*lines[: height - 1], clip(" ".join(lines[height - 1 :]), width - 2, self.glyphs.ellipsis)]
         mark = "focus b" if self.has_focus else "faint"
-        return [[("> " if i == 0 and self.has_focus else "  ", mark), (line, self._ink)] for i, line in enumerate(lines)]
+        starts = ["> " if self.has_focus else "  ", *["  "] * (len(lines) - 1)]
+        return [[(start, mark), (line, self._ink)] for start, line in zip(starts, lines, strict=True)]
 
 
 class _Inside(Layout):
@@ -96,8 +96,8 @@ class SlotPanel(Widget):
         yield from self._new_knobs()
 
     def _new_knobs(self) -> list[Knob]:
-        slot = self.slot
-        return [Knob(f"{slot.id}.{k.name}", k, v, self._gestures) for k, v in zip(slot.knobs, slot.values, strict=False)]
+        pairs = zip(self.slot.knobs, self.slot.values, strict=False)
+        return [Knob(f"{self.slot.id}.{info.name}", info, value, self._gestures) for info, value in pairs]
 
     async def show(self, number: int, slot: SlotView, mirror: Mirror) -> None:
         """Draw this slot as the one with this number."""
@@ -120,9 +120,9 @@ class SlotPanel(Widget):
         self.set_class(failed, "-failed")
 
     def _title(self, number: int) -> str:
-        slot, g = self.slot, self.app.glyphs
-        mark = g.fail if slot.status == "failed" else g.wait if slot.status == "building" else g.off if slot.bypass else g.on
-        state = {"failed": "  FAILED", "building": "  building"}.get(slot.status, "  BYPASSED" if slot.bypass else "")
+        slot, g = self.slot, look_for(self).glyphs
+        ready = (g.off, "  BYPASSED") if slot.bypass else (g.on, "")
+        mark, state = {"failed": (g.fail, "  FAILED"), "building": (g.wait, "  building")}.get(slot.status, ready)
         return f"{mark} {number} {slot.id}{state}"
 
     @property
@@ -135,8 +135,8 @@ class SlotPanel(Widget):
         kind = slot.type if slot.type != slot.id else ""
         text = PurePath(slot.model).name or slot.notes
         room = max(self.size.width - 4, 0)
-        caption = f"{kind}  {clip_start(text, max(room - len(kind) - 2, 0), self.app.glyphs.ellipsis)}".strip()
-        self.border_subtitle = Content(clip(caption, room, self.app.glyphs.ellipsis))
+        caption = f"{kind}  {clip_start(text, max(room - len(kind) - 2, 0), look_for(self).glyphs.ellipsis)}".strip()
+        self.border_subtitle = Content(clip(caption, room, look_for(self).glyphs.ellipsis))
 
     def on_resize(self) -> None:
         self._caption()
@@ -158,18 +158,18 @@ class _Page(Layout):
             out.append(_placement(panel, box.x, box.y, box.width, box.height))
         top = plan.bottom(boxes)
         spare = height - top
-        pad, scope = others
+        empty, pad, scope = others
+        if not panels:
+            return [_placement(empty, 1, 1, size.width - 2, 2)]
         wide = 2 * spare + 2 if spare >= PAD_ROWS else 0
-        if panels and wide:
+        if wide:
             out.append(_placement(pad, 0, top, wide, spare))
-        if panels and spare >= SCOPE_ROWS:
+        if spare >= SCOPE_ROWS:
             out.append(_placement(scope, wide, top, size.width - wide, spare))
         return out
 
 
 def _placement(widget: Widget, x: int, y: int, width: int, height: int) -> WidgetPlacement:
-    from textual.geometry import NULL_OFFSET, NULL_SPACING
-
     return WidgetPlacement(Region(x, y, width, height), NULL_OFFSET, NULL_SPACING, widget)
 
 
@@ -177,7 +177,10 @@ class RackPage(Widget):
     """All slots as panels in reading order; a pad and a scope below them, where there is room."""
 
     def __init__(self, gestures: Gestures, pad: Widget, scope: Widget, **kwargs):
-        super().__init__(pad, scope, **kwargs)
+        empty = Words()
+        super().__init__(empty, pad, scope, **kwargs)
+        empty.display = True
+        empty.show("This rack is empty: y adds a box, } shows the next preset.", "text")
         self._gestures = gestures
         self._page = _Page()
         self.current = ""

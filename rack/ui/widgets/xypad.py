@@ -13,7 +13,7 @@ from rack.catalogue import KnobInfo
 
 from .. import turning
 from ..art import field
-from ..art.text import Row, clip
+from ..art.text import Row, clip, short
 from ..commands import bindings
 from .drawn import Drawn
 
@@ -113,7 +113,8 @@ class XYPad(Drawn, can_focus=True):
         if self._ground[0] != key:
             self._ground = (key, field.shade(field.distance(self._home), width, height))
         over = self._overlay(width, height)
-        shades = None if self.glyphs.dots != (1, 1) and not getattr(self.app, "few_colours", False) else self.glyphs.shades
+        shaded = self.glyphs.name == "ascii" or self.look.few_colours
+        shades = self.glyphs.shades if shaded else ""
         out: list[Row] = []
         for y, cells in enumerate(self._ground[1]):
             row: Row = []
@@ -138,9 +139,10 @@ class XYPad(Drawn, can_focus=True):
             over[cell] = (self.glyphs.point, "text" if i > len(self._trail) // 2 else "dim")
         x, y = field.cell(*self.place, width, height)
         ink = "focus b" if self.has_focus else "bright b"
-        for dx, dy, glyph in ((-2, 0, across), (-1, 0, across), (1, 0, across), (2, 0, across), (0, -1, down), (0, 1, down)):
-            if 0 <= x + dx < width and 0 <= y + dy < height:
-                over[x + dx, y + dy] = (glyph, ink)
+        arms = [*((x + dx, y, across) for dx in (-2, -1, 1, 2)), *((x, y + dy, down) for dy in (-1, 1))]
+        for column, row, glyph in arms:
+            if 0 <= column < width and 0 <= row < height:
+                over[column, row] = (glyph, ink)
         over[x, y] = (middle, ink)
         return over
 
@@ -149,8 +151,9 @@ class Ruler(Drawn):
     """The scale of one axis in its knob's unit, with a mark where the knob stands."""
 
     def __init__(self, upright: bool):
-        super().__init__()
-        self._upright, self._info, self._position = upright, None, 0.5
+        super().__init__(classes="-upright" if upright else "-across")
+        self._upright, self._position = upright, 0.5
+        self._info: KnobInfo | None = None
 
     def show(self, info: KnobInfo | None, position: float) -> None:
         """Draw the scale of this knob."""
@@ -161,21 +164,21 @@ class Ruler(Drawn):
     def draw(self, width: int, height: int) -> list[Row]:
         if self._info is None:
             return []
-        return self._downwards(width, height) if self._upright else [self._across(width)]
+        return self._downwards(self._info, width, height) if self._upright else [self._across(self._info, width)]
 
-    def _downwards(self, width: int, height: int) -> list[Row]:
+    def _downwards(self, info: KnobInfo, width: int, height: int) -> list[Row]:
         rows: list[Row] = [[] for _ in range(height)]
+        _, now = field.cell(0.0, self._position, 1, height)
         for position in (0.0, 0.25, 0.5, 0.75, 1.0) if height > 8 else (0.0, 0.5, 1.0):
             _, y = field.cell(0.0, position, 1, height)
-            rows[y] = [(clip(self._info.format(self._info.value(position)), width - 1).rjust(width - 1), "faint")]
-        _, y = field.cell(0.0, self._position, 1, height)
-        text = clip(self._info.format(self._info.value(self._position)), width - 1)
-        rows[y] = [(text.rjust(width - 1), "focus b")]
+            if abs(y - now) > 1:
+                rows[y] = [(_number(info, position, width), "faint")]
+        rows[now] = [(_number(info, self._position, width), "focus b")]
         return rows
 
-    def _across(self, width: int) -> Row:
-        start, text = now = self._mark(self._position, width)
-        marks = [self._mark(p, width) for p in ((0.0, 1.0) if width < 40 else (0.0, 0.25, 0.5, 0.75, 1.0))]
+    def _across(self, info: KnobInfo, width: int) -> Row:
+        start, text = now = _mark(info, self._position, width)
+        marks = [_mark(info, p, width) for p in ((0.0, 1.0) if width < 40 else (0.0, 0.25, 0.5, 0.75, 1.0))]
         free = [(x, t) for x, t in marks if x + len(t) < start or x > start + len(text)]
         row: Row = []
         end = 0
@@ -184,11 +187,17 @@ class Ruler(Drawn):
             end = x + len(words)
         return row
 
-    def _mark(self, position: float, width: int) -> tuple[int, str]:
-        """Where a number stands, and the number."""
-        text = self._info.format(self._info.value(position))
-        x, _ = field.cell(position, 0.0, width, 1)
-        return min(max(x - len(text) // 2, 0), max(width - len(text), 0)), text
+
+def _number(info: KnobInfo, position: float, width: int) -> str:
+    """The value there, at the right end of `width` cells."""
+    return short(info.format(info.value(position)), width - 1).rjust(width - 1)
+
+
+def _mark(info: KnobInfo, position: float, width: int) -> tuple[int, str]:
+    """Where on a line of `width` cells a number stands, and the number."""
+    text = info.format(info.value(position))
+    x, _ = field.cell(position, 0.0, width, 1)
+    return min(max(x - len(text) // 2, 0), max(width - len(text), 0)), text
 
 
 class Axis(Drawn, can_focus=True):

@@ -35,27 +35,51 @@ def knob(name: str, unit: str = "", low: float = 0.0, high: float = 1.0, default
     return KnobInfo(name, unit, low, high, default, **more)
 
 
+_DB = (-15.0, 15.0, 0.0)
+_SETTINGS = (
+    SettingInfo("seed", "int", 7, 0, 9999, help="which network"),
+    SettingInfo("layers", "int", 4, 1, 16, help="how deep"),
+    SettingInfo("activation", "str", "tanh", choices=("tanh", "relu", "sine"), help="what bends the signal"),
+    SettingInfo("stereo", "bool", False, help="a network for each channel"),
+    SettingInfo("impulse", "str", "", help="an audio file"),
+)
+_KNOBS = {
+    "gain": (knob("gain", "dB", -24, 24, 0),),
+    "noise_gate": (knob("threshold", "dB", -80, 0, -60), knob("release", "ms", 5, 500, 80, curve="log")),
+    "overdrive": (knob("drive", default=0.4), knob("tone", default=0.6), knob("level", "dB", -24, 12, -3)),
+    "eq": (
+        knob("low", "dB", *_DB),
+        knob("low_mid", "dB", *_DB),
+        knob("mid", "dB", *_DB),
+        knob("frequency", "Hz", 200, 5000, 900, curve="log"),
+        knob("high", "dB", *_DB),
+    ),
+    "delay": (
+        knob("time", "ms", 1, 2000, 350, curve="log"),
+        knob("feedback", default=0.35),
+        knob("mix", default=0.25),
+        knob("mode", "", 0, 2, 0, labels=("mono", "ping", "tape")),
+    ),
+    "reverb": (
+        knob("size", default=0.6),
+        knob("decay", "s", 0.1, 20, 2.2, curve="log"),
+        knob("damping", default=0.4),
+        knob("mix", default=0.2),
+    ),
+    "limiter": (),
+}
+_HELP = {
+    "gain": "Louder or softer",
+    "noise_gate": "Silence between the notes",
+    "overdrive": "A random network that distorts",
+    "eq": "Five bands",
+    "delay": "Echoes, up to two seconds apart",
+    "reverb": "A room, from a closet to a cathedral",
+    "limiter": "At the end of every rack",
+}
 BOXES = {
-    box.kind: box
-    for box in (
-        BoxInfo("gain", "Louder or softer", (knob("gain", "dB", -24, 24, 0),)),
-        BoxInfo("noise_gate", "Silence between the notes", (knob("threshold", "dB", -80, 0, -60), knob("release", "ms", 5, 500, 80, curve="log"))),
-        BoxInfo("overdrive", "A random network that distorts",
-                (knob("drive", default=0.4), knob("tone", default=0.6), knob("level", "dB", -24, 12, -3)),
-                (SettingInfo("seed", "int", 7, 0, 9999, help="which network"),
-                 SettingInfo("layers", "int", 4, 1, 16, help="how deep"),
-                 SettingInfo("activation", "str", "tanh", choices=("tanh", "relu", "sine"), help="what bends the signal"),
-                 SettingInfo("stereo", "bool", False, help="a network for each channel"),
-                 SettingInfo("impulse", "str", "", help="an audio file"))),
-        BoxInfo("eq", "Five bands", (knob("low", "dB", -15, 15, 0), knob("low_mid", "dB", -15, 15, 0), knob("mid", "dB", -15, 15, 0),
-                                     knob("frequency", "Hz", 200, 5000, 900, curve="log"), knob("high", "dB", -15, 15, 0))),
-        BoxInfo("delay", "Echoes", (knob("time", "ms", 1, 2000, 350, curve="log"), knob("feedback", default=0.35), knob("mix", default=0.25),
-                                    knob("mode", "", 0, 2, 0, labels=("mono", "ping", "tape")))),
-        BoxInfo("reverb", "A room", (knob("size", default=0.6), knob("decay", "s", 0.1, 20, 2.2, curve="log"),
-                                     knob("damping", default=0.4), knob("mix", default=0.2))),
-        BoxInfo("limiter", "At the end of every rack"),
-    )
-}  # fmt: skip
+    kind: BoxInfo(kind, _HELP[kind], knobs, _SETTINGS if kind == "overdrive" else ()) for kind, knobs in _KNOBS.items()
+}
 MODEL_KNOBS = (knob("input", "dB", -12, 12, 0), knob("drive", default=0.5), knob("output", "dB", -12, 12, 0))
 
 
@@ -96,7 +120,7 @@ def levels(step: int = 0, slots: int = 5, scope: bool = True) -> Telemetry:
     dry, wet = array("f"), array("f")
     for i in range(960 if scope else 0):
         t = (i + 37 * step) / 48000
-        x = 0.42 * math.sin(2 * math.pi * 196 * t) + 0.16 * math.sin(2 * math.pi * 588 * t + 1) + 0.05 * math.sin(11000 * t)
+        x = 0.42 * math.sin(1231.5 * t) + 0.16 * math.sin(3694.5 * t + 1) + 0.05 * math.sin(11000 * t)
         dry.append(x * 0.6)
         wet.append(0.8 * math.tanh(3.2 * x) + 0.04 * math.sin(9000 * t))
     return Telemetry(

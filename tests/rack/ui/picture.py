@@ -1,6 +1,6 @@
 """Draws a screen of the terminal as a PNG, with braille, blocks and boxes exact to the pixel. Needs Pillow.
 
-    python -m tests.rack.ui.picture [folder]      every screen at three sizes
+python -m tests.rack.ui.picture [folder]      every screen at three sizes
 """
 
 from __future__ import annotations
@@ -77,11 +77,14 @@ def _glyph(draw, glyph: str, x: int, y: int, fore, font) -> None:
     elif glyph == "▔":
         draw.rectangle((x, y, x + width - 1, y + height // 8), fill=fore)
     elif glyph in "░▒▓":
-        draw.rectangle((x, y, x + width - 1, y + height - 1), fill=tuple(c * (1 + "░▒▓".index(glyph)) // 4 for c in fore))
+        strength = 1 + "░▒▓".index(glyph)
+        draw.rectangle((x, y, x + width - 1, y + height - 1), fill=tuple(c * strength // 4 for c in fore))
     elif glyph in BOXES:
         left, right, up, down = BOXES[glyph]
         mx, my = x + width // 2, y + height // 2
-        for weight, line in ((left, (x, my, mx, my)), (right, (mx, my, x + width, my)), (up, (mx, y, mx, my)), (down, (mx, my, mx, y + height))):
+        ends = ((left, (x, my)), (right, (x + width, my)), (up, (mx, y)), (down, (mx, y + height)))
+        for weight, end in ends:
+            line = (mx, my, *end)
             if weight:
                 draw.line(line, fill=fore, width=2 * weight)
     elif glyph != " ":
