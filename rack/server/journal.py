@@ -17,44 +17,52 @@ VERSION = 1
 
 
 class Journal(msgspec.Struct, frozen=True):
-    """What is remembered of a state: the presets that differ from racks.toml, and how the rack is played."""
+    """What is remembered of a state: what differs from racks.toml, so that a change of that file by hand counts."""
 
     version: int
-    rack: str
+    rack: str = ""
     edited: dict[str, Rack] = {}
     bypass: bool = False
     mute: bool = False
-    source: SourceChoice = SourceChoice()
-    audio: Audio = Audio()
+    source: SourceChoice | None = None
+    audio: Audio | None = None
 
 
 def journal_of(state: State) -> bytes:
     """A state as the bytes of a journal."""
+    file, scene = state.file, state.scene
     edited = dict(state.edited)
-    if state.scene.name not in state.saved:
-        edited[state.scene.name] = state.scene.rack
-    kept = Journal(VERSION, state.scene.name, edited, state.bypass, state.mute, state.source, state.audio)
+    if scene.name not in file.racks:
+        edited[scene.name] = scene.rack
+    kept = Journal(
+        VERSION,
+        rack=scene.name if scene.name != file.rack else "",
+        edited=edited,
+        bypass=state.bypass,
+        mute=state.mute,
+        source=state.source if state.source != file.source else None,
+        audio=state.audio if state.audio != file.audio else None,
+    )
     return msgspec.json.format(msgspec.json.encode(kept), indent=1) + b"\n"
 
 
 def restored(state: State, found: Journal) -> State:
     """The state of a racks.toml with what the journal remembers on top."""
-    saved = {**found.edited, **state.saved}
-    edited = {name: rack for name, rack in found.edited.items() if rack != saved[name]}
-    name = found.rack if found.rack in saved else state.scene.name
-    source = found.source
+    racks = {**state.file.racks, **{n: rack for n, rack in found.edited.items() if n not in state.file.racks}}
+    edited = {name: rack for name, rack in found.edited.items() if rack != racks[name]}
+    name = found.rack if found.rack in racks else state.scene.name
+    source = found.source or state.source
     if source.kind == "file" and not Path(source.path).is_file():
         source = state.source
-    scene = Scene(name, edited.get(name, saved[name]))
     return replace(
         state,
-        scene=scene,
-        saved=saved,
+        scene=Scene(name, edited.get(name, racks[name])),
+        file=replace(state.file, racks=racks),
         edited=edited,
         bypass=found.bypass,
         mute=found.mute,
         source=source,
-        audio=found.audio,
+        audio=found.audio or state.audio,
     )
 
 

@@ -170,17 +170,17 @@ def _move(state: State, world: World, value, gesture: tuple):
 def _switch(state: State, name: str, gesture: tuple):
     if name == state.scene.name:
         return state, []
-    return edit(state, Scene(name, state.edited.get(name, state.saved[name])), gesture), []
+    return edit(state, Scene(name, state.edited.get(name, state.file.racks[name])), gesture), []
 
 
 def _rack(state: State, world: World, value, gesture: tuple):
-    if not isinstance(value, str) or value not in state.saved:
-        raise ValueError(f"must be one of {', '.join(state.saved)}{nearest(str(value)[:99], state.saved)}")
+    if not isinstance(value, str) or value not in state.file.racks:
+        raise ValueError(f"must be one of {', '.join(state.file.racks)}{nearest(str(value)[:99], state.file.racks)}")
     return _switch(state, value, gesture)
 
 
 def _rack_step(state: State, world: World, value, gesture: tuple):
-    names = list(state.saved)
+    names = list(state.file.racks)
     at = names.index(state.scene.name) if state.scene.name in names else 0
     return _switch(state, names[(at + integer(value, "must be 1 or -1")) % len(names)], gesture)
 
@@ -316,7 +316,7 @@ def get(state: State, world: World, view: View, key: str) -> Any:
         "": lambda: all_keys(state, world),
         "keys": lambda: all_keys(state, world),
         "rack": lambda: scene.name,
-        "racks": lambda: list(state.saved),
+        "racks": lambda: list(state.file.racks),
         "slots": lambda: [slot.id for slot in scene.rack.slots],
         "status": lambda: msgspec.to_builtins(view),
         "bypass": lambda: state.bypass,

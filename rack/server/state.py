@@ -39,10 +39,10 @@ class Scene(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """Everything the server knows about the rack. `edited` holds the presets that differ from racks.toml."""
+    """Everything the server knows about the rack. `file` is racks.toml; `edited` holds the presets that differ."""
 
     scene: Scene
-    saved: dict[str, Rack]
+    file: Racks
     edited: dict[str, Rack] = {}
     undo: tuple[Scene, ...] = ()
     redo: tuple[Scene, ...] = ()
@@ -71,13 +71,13 @@ def begin(racks: Racks) -> State:
     """The state that a racks.toml describes."""
     name = racks.rack if racks.rack in racks.racks else next(iter(racks.racks))
     scene = Scene(name, racks.racks[name])
-    return State(scene=scene, saved=dict(racks.racks), source=racks.source, audio=racks.audio)
+    return State(scene=scene, file=replace(racks, rack=name), source=racks.source, audio=racks.audio)
 
 
 def with_scene(state: State, scene: Scene, **changes) -> State:
     """The state with another scene, the list of edited presets kept true."""
     edited = {name: rack for name, rack in state.edited.items() if name != scene.name}
-    if scene.rack != state.saved.get(scene.name):
+    if scene.rack != state.file.racks.get(scene.name):
         edited[scene.name] = scene.rack
     return replace(state, scene=scene, edited=edited, **changes)
 
@@ -107,11 +107,11 @@ def redo(state: State) -> State:
     return with_scene(state, state.redo[-1], redo=state.redo[:-1], undo=undo, gesture=())
 
 
-def saved(state: State, name: str) -> State:
-    """The present rack now stands in racks.toml under this name, and is called so."""
-    edited = {n: rack for n, rack in state.edited.items() if n not in (name, state.scene.name)}
-    racks = {**state.saved, name: state.scene.rack}
-    return replace(state, scene=replace(state.scene, name=name), saved=racks, edited=edited, gesture=())
+def saved(state: State, written: Racks) -> State:
+    """What `to_save` said a moment ago stands in racks.toml now, and the present rack is called so."""
+    edited = {n: rack for n, rack in state.edited.items() if n not in (written.rack, state.scene.name)}
+    file = replace(written, racks={**state.file.racks, **written.racks})
+    return with_scene(replace(state, file=file, edited=edited), replace(state.scene, name=written.rack), gesture=())
 
 
 def to_save(state: State, name: str) -> Racks:
@@ -184,7 +184,7 @@ def view(state: State, world: World, audio: AudioView = AudioView(), problems: t
     scene, rack = state.scene, state.scene.rack
     return View(
         rack=scene.name,
-        racks=tuple(state.saved),
+        racks=tuple(state.file.racks),
         slots=tuple(_slot_view(state, world, slot) for slot in rack.slots),
         title=rack.title,
         notes=rack.notes,

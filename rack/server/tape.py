@@ -14,12 +14,10 @@ import numpy as np
 import soundfile
 import soxr
 
-from ..shared import CHANNELS, TAPE, Shared, take
+from ..shared import CHANNELS, TAPE, Shared, put, take
 from .wav import WavWriter
 
 AHEAD_S = 0.75  # how far the tape is kept ahead of the engine
-MARGIN_S = 0.1  # of it, what may be read while we write; a new file begins behind that
-FADE_S = 0.01
 TICK_S = 0.1
 PIECE = 8192  # frames decoded or written at once
 
@@ -101,52 +99,33 @@ class Tape:
 
     # --- the loop
 
-    def play(self, path: Path | None, rate: int, *, heard: bool) -> None:
+    def play(self, path: Path | None, rate: int) -> None:
         """Play this file from its first frame, or nothing more. Raises TapeError, and then nothing has changed.
 
-        `heard` says that the engine reads the tape now: what it may be reading stays, the old file fades out behind
-        it. Otherwise the new file begins where the engine will begin to read.
+        What is left of the file before stays on the tape, and the engine is told to fade out of it and skip the rest.
         """
         loop = Loop(path, rate) if path else None
         with self._lock:
             old, self._loop = self._loop, loop
             if old:
                 old.close()
-            if loop:
-                self._splice(loop, heard)
+            start = int(self._shared.tape_written[0])
+            self._fill(start)
+            self._shared.tape_from[0] = start
         self._wake.set()
 
-    def _splice(self, loop: Loop, heard: bool) -> None:
-        """Put the new file over what lies ahead of the engine."""
-        read, written = int(self._shared.tape_read[0]), int(self._shared.tape_written[0])
-        start = max(min(written, read + (int(MARGIN_S * loop.rate) if heard else 0)), written - TAPE)
-        fade = min(int(FADE_S * loop.rate), written - start) if heard else 0
-        if fade:
-            places = (start + np.arange(fade)) % TAPE
-            self._shared.tape[places] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)[:, None]
-        start += fade
-        end = max(written, read + self._ahead(loop.rate))
-        places = (start + np.arange(end - start)) % TAPE
-        self._shared.tape[places] = loop.read(end - start)
-        self._shared.tape_written[0] = end
-
-    @staticmethod
-    def _ahead(rate: int) -> int:
-        return min(int(AHEAD_S * rate), TAPE // 2)
-
-    def _fill(self) -> None:
+    def _fill(self, read: int) -> None:
+        """Write ahead of the engine, which stands at frame `read`."""
         loop = self._loop
         if loop is None:
             return
         written = int(self._shared.tape_written[0])
-        missing = int(self._shared.tape_read[0]) + self._ahead(loop.rate) - written
+        missing = read + min(int(AHEAD_S * loop.rate), TAPE // 2) - written
         try:
             while missing > 0:
                 count = min(missing, PIECE)
-                self._shared.tape[(written + np.arange(count)) % TAPE] = loop.read(count)
-                written += count
+                put(self._shared.tape, self._shared.tape_written, loop.read(count))
                 missing -= count
-                self._shared.tape_written[0] = written
         except TapeError as error:
             self._loop = None
             loop.close()
@@ -210,7 +189,7 @@ class Tape:
     def _run(self) -> None:
         while not self._closed:
             with self._lock:
-                self._fill()
+                self._fill(max(int(self._shared.tape_read[0]), int(self._shared.tape_from[0])))
                 self._drain()
                 busy = self._loop is not None or self._wav is not None
             self._wake.wait(TICK_S if busy else None)

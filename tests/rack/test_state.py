@@ -12,7 +12,7 @@ from rack.catalogue import KnobInfo
 from rack.config import Rack, Racks, Slot, SourceChoice
 from rack.protocol import View
 from rack.server.keys import ChangeError, ResetMeters, Save, Stop, all_keys, change, get
-from rack.server.state import Facts, begin, failure, positions, saved, spec, still, turned, view
+from rack.server.state import Facts, begin, failure, positions, saved, spec, still, to_save, turned, view
 
 from .boxes import CATALOGUE
 
@@ -232,8 +232,8 @@ def test_saving_and_its_name():
     assert change(state, WORLD, "save", "")[1] == [Save("one")] and change(state, WORLD, "save", "new")[1] == [
         Save("new")
     ]
-    assert not view(saved(state, "one"), WORLD).modified
-    state = saved(state, "new")
+    assert not view(saved(state, to_save(state, "one")), WORLD).modified
+    state = saved(state, to_save(state, "new"))
     assert view(state, WORLD).racks == ("one", "two", "three", "new") and not state.edited
     assert at(run(state, ("rack", "one")), "gain.gain") == 0
 

@@ -1,0 +1,406 @@
+"""The process that owns the rack.
+
+It takes changes from clients, writes them down, keeps engine and workshop alive and tells everybody what happened. It
+holds no sound: a change of state is compared with the state before, and what differs is passed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import asdict, replace
+
+from .. import paths
+from ..catalogue import BoxInfo
+from ..config import LIMITER, Slot
+from ..protocol import (
+    AudioView,
+    Built,
+    EngineReady,
+    Failed,
+    FromEngine,
+    FromWorkshop,
+    Fused,
+    Line,
+    Mute,
+    Quit,
+    Record,
+    Refused,
+    Source,
+    Stream,
+    Streaming,
+    Took,
+    Trouble,
+    WorkshopReady,
+)
+from ..shared import Shared
+from . import children, state, world
+from .beginning import first_state, problems_of
+from .children import Child
+from .clients import Clients
+from .journal import journal_of, write_journal
+from .keys import ChangeError, ResetMeters, Save, Stop, change, get
+from .line import LIMITER_ID, Planner, Wanted
+from .lock import listen
+from .meters import Meters
+from .state import Facts, State
+from .tape import Tape, TapeError
+
+logger = logging.getLogger(__name__)
+
+REST_S = 0.3  # edits that pause so long are worth fusing
+JOURNAL_S = 0.1
+RETRY_S = 30.0  # a line that the engine refuses is built again at most so often
+LIMITER_SLOT = Slot(LIMITER_ID, LIMITER)
+
+
+class Server:
+    """One rack, its processes and its clients."""
+
+    def __init__(
+        self,
+        boxes: dict[str, BoxInfo],
+        rack: str = "",
+        engine: Sequence[str] = children.ENGINE,
+        workshop: Sequence[str] = children.WORKSHOP,
+    ):
+        self.world = world.world(boxes)
+        self.state, self.problems, notices = first_state(self.world, rack)
+        self.audio = AudioView(rate=self.state.audio.rate, block=self.state.audio.block)
+        self.shared = Shared()
+        self.meters = Meters(self.shared)
+        self.clients = Clients(self._view, self._telemetry, self.set, self._get)
+        self.engine = Child("engine", engine, FromEngine, self._from_engine, self._engine_died, fds=(self.shared.fd,))
+        self.workshop = Child("workshop", workshop, FromWorkshop, self._from_workshop, self._workshop_died, nice=10)
+        self.planner = Planner(self.shared.targets, self.workshop.send, self._to_engine, self._at_rest)
+        self.stream = self._stream(self.state)  # the one that the engine has been told to play
+        self._view_before = self._view()
+        self._stop = asyncio.Event()
+        self._rest: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Task | None = None
+        self._journal_failed = ""
+        self._retried_at = -RETRY_S
+        self._finishing: asyncio.Task | None = None
+        for notice in notices:
+            self.clients.notice("warning", notice)
+
+    # --- beginning and end
+
+    async def run(self) -> None:
+        """Serve until somebody says stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal that started us may go
+        self.tape = Tape(self.shared, lambda text, rec: loop.call_soon_threadsafe(self._tape_ended, text, rec))
+        socket = listen(paths.socket_path())
+        server = await asyncio.start_unix_server(self.clients.serve, sock=socket)
+        try:
+            self._play_source(self.state)
+            self.engine.start()
+            self.workshop.start()
+            self._plan()
+            await self._stop.wait()
+        finally:
+            logger.info("stopping")
+            paths.socket_path().unlink(missing_ok=True)
+            server.close()
+            await self._end()
+
+    async def _end(self) -> None:
+        if self.state.recording:
+            await self._end_recording(self.state.recording)
+        await asyncio.gather(self.engine.stop(Quit(), 1.5), self.workshop.stop())
+        self.tape.close()
+        if self._writing:
+            await self._writing
+        write_journal(paths.journal_path(), journal_of(self.state))
+        await self.clients.close()
+
+    # --- changes
+
+    async def set(self, key: str, value: Any, gesture: tuple = ()) -> Any:
+        """Change one thing and all that follows from it. Raises RackError; then nothing has changed."""
+        after, effects = change(self._forgiving(key), self.world, key, value, gesture)
+        finished = self._commit(after, key, value)
+        for effect in effects:
+            match effect:
+                case Save(name):
+                    await self._save(name)
+                case ResetMeters():
+                    self.meters.reset()
+                case Stop():
+                    asyncio.get_running_loop().call_later(0.02, self._stop.set)  # the answer first
+        if finished:
+            await finished
+        return None
+
+    def _forgiving(self, key: str) -> State:
+        """The state without the failures of the slot that is about to be changed: it is tried again."""
+        place, _, rest = key.partition(".")
+        slot = next((s for s in self.state.scene.rack.slots if s.id == place), None)
+        if slot is None or not rest.startswith(("model", "settings")):
+            return self.state
+        mine = state.spec(slot).key()
+        facts = {k: f for k, f in self.state.facts.items() if k != mine or not f.error}
+        return replace(self.state, facts=facts)
+
+    def _commit(self, after: State, key: str = "", value: Any = None) -> asyncio.Task | None:
+        """Make this the state: first what can go wrong, then everything else. Answers what is still going on."""
+        before = self.state
+        if after.source != before.source:
+            try:
+                self._play_source(after)
+            except TapeError as error:
+                raise ChangeError(f"{key} = {value}: {error}") from None
+        if after.recording and not before.recording:
+            self._record(after.recording)
+        self.state = after
+        finishing = self._end_recording(before.recording) if before.recording and not after.recording else None
+        if after.mute != before.mute:
+            self.engine.send(Mute(after.mute))
+        if after.source != before.source:
+            self.engine.send(Source(after.source.kind != "input"))
+        if self._structure(after) != self._structure(before):
+            self._plan()
+        else:
+            self._aim(before, after)
+        self._show()
+        if _remembered(after) != _remembered(before):
+            self._write_soon()
+        return finishing
+
+    def _to_engine(self, message: Stream | Line) -> None:
+        """What the planner says; where that opens a stream, the tapes go along."""
+        if isinstance(message, Stream):
+            before, self.stream = self.stream, message
+            if message.rate != before.rate:
+                self._play_source(self.state)
+            if self.state.recording and (message.rate, message.channels) != (before.rate, before.channels):
+                path, self.state = self.state.recording, replace(self.state, recording="")
+                self._end_recording(path)  # a file has one rate and one width
+        self.engine.send(message)
+
+    @staticmethod
+    def _stream(of: State) -> Stream:
+        return Stream(**asdict(of.audio), channels=of.scene.rack.channels)
+
+    def _structure(self, of: State) -> tuple:
+        """What the engine's line depends on: turning knobs leaves it alone."""
+        slots = [(s.id, state.spec(s).key(), state.failure(of, s)) for s in of.scene.rack.slots]
+        return slots, self._stream(of)
+
+    def _targets(self, slot: Slot) -> tuple[float, ...]:
+        on = slot.id == LIMITER_ID or not (slot.bypass or self.state.bypass)
+        return float(on), *state.positions(slot, state.knobs(self.state, self.world, slot))
+
+    def _plan(self) -> None:
+        """Bring the engine's row to what the state says."""
+        slots = [s for s in (*self.state.scene.rack.slots, LIMITER_SLOT) if not state.failure(self.state, s)]
+        wanted = []
+        for slot in slots:
+            known = state.knobs(self.state, self.world, slot)
+            places = state.positions(slot, known) if known else None
+            wanted.append(Wanted(slot.id, state.spec(slot, places), self._targets(slot)))
+        self.planner.plan(wanted, self._stream(self.state))
+        self.state = replace(self.state, building=self.planner.building)
+
+    def _aim(self, before: State, after: State) -> None:
+        """Pass on turned knobs and bypasses."""
+        everything = before.bypass != after.bypass
+        for old, new in zip(before.scene.rack.slots, after.scene.rack.slots, strict=True):
+            if everything or old is not new:
+                self.planner.aim(new.id, self._targets(new))
+
+    def _at_rest(self) -> None:
+        if self._rest:
+            self._rest.cancel()
+        self._rest = asyncio.get_running_loop().call_later(REST_S, self.planner.fuse)
+
+    # --- what clients see
+
+    def _view(self):
+        return state.view(self.state, self.world, self.audio, self.problems)
+
+    def _show(self) -> None:
+        """Tell the clients what is different from what they saw last."""
+        before, self._view_before = self._view_before, self._view()
+        turns = state.turned(before, self._view_before)
+        for key, value in turns or ():
+            self.clients.turned(key, value)
+        if turns is None or state.still(before) != state.still(self._view_before):
+            self.clients.snapshot()
+
+    def _get(self, key: str) -> Any:
+        return get(self.state, self.world, self._view(), key)
+
+    def _telemetry(self, scope: bool):
+        return self.meters.telemetry(
+            [self.planner.row_of(slot.id) for slot in self.state.scene.rack.slots],
+            channels=self.state.scene.rack.channels,
+            rate=self.audio.rate,
+            block=self.audio.block,
+            recorded_s=self.tape.recorded_s,
+            scope=scope,
+        )
+
+    # --- files
+
+    def _play_source(self, of: State) -> None:
+        """Put the right file on the tape. Raises TapeError."""
+        path = {"input": None, "loop": paths.loop_path(), "file": Path(of.source.path)}[of.source.kind]
+        if of.source.kind == "loop" and path is None:
+            self.clients.notice("warning", f"there is no loop in {paths.assets() / 'audio'}; nothing is played")
+        try:
+            self.tape.play(path, self.stream.rate)
+        except TapeError as error:
+            if of is not self.state:
+                raise
+            self.clients.notice("warning", f"{path} {error}; nothing is played")
+
+    def _record(self, path: str) -> None:
+        """Begin a recording. Raises ChangeError."""
+        if self._finishing and not self._finishing.done():
+            raise ChangeError("record: the recording before is still being closed; try again in a moment")
+        try:
+            self.tape.record(Path(path), rate=self.stream.rate, channels=self.stream.channels)
+        except OSError as error:
+            raise ChangeError(f"record: {path} cannot be written: {error.strerror or error}") from None
+        self.engine.send(Record(True))
+
+    def _end_recording(self, path: str) -> asyncio.Task:
+        """End a recording; the task is done when the file is whole."""
+
+        async def finish() -> None:
+            seconds = await asyncio.to_thread(self.tape.finish, settle_s)
+            self.clients.notice("info", f"recorded {seconds:.1f} s to {path}")
+
+        self.engine.send(Record(False))
+        settle_s = 0.05 + 2 * self.stream.block / self.stream.rate
+        self._finishing = asyncio.create_task(finish())
+        return self._finishing
+
+    def _tape_ended(self, text: str, recording: bool) -> None:
+        self.clients.notice("error", text)
+        if recording:
+            self.state = replace(self.state, recording="")
+            self.engine.send(Record(False))
+            self._show()
+
+    async def _save(self, name: str) -> None:
+        from .. import tomlfile  # tomlkit is slow to import, and few ever save
+
+        racks, path = state.to_save(self.state, name), paths.racks_path()
+        template = "" if path.exists() else paths.shipped_racks().read_text() if paths.shipped_racks().is_file() else ""
+        await asyncio.to_thread(tomlfile.save, path, racks, self.world.catalogue, template)
+        self.problems = problems_of(path, self.world)
+        self._commit(state.saved(self.state, racks))
+        self.clients.notice("info", f"saved {name} to {path}")
+
+    def _write_soon(self) -> None:
+        """Write the journal, at most every 100 ms."""
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        await asyncio.sleep(JOURNAL_S)
+        self._writing = None  # what changes from here on is written by the next
+        failed = await asyncio.to_thread(write_journal, paths.journal_path(), journal_of(self.state))
+        if failed and failed != self._journal_failed:
+            self.clients.notice("error", failed)
+        self._journal_failed = failed
+
+    # --- the children
+
+    def _from_workshop(self, message: Any) -> None:
+        match message:
+            case WorkshopReady():
+                self.planner.workshop_ready()
+                return
+            case Built():
+                known = self.planner.spec_of(message.ticket)
+                facts = Facts(
+                    knobs=message.knobs,
+                    latency=message.latency,
+                    receptive_field=message.receptive_field,
+                    parameters=message.parameters,
+                    sample_rate=message.sample_rate,
+                )
+                id = self.planner.built(message)
+            case Failed():
+                known, facts = self.planner.spec_of(message.ticket), Facts(error=message.error)
+                id = self.planner.failed(message)
+                if id is not None:
+                    name = f"slot {id}" if id != LIMITER_ID else "the limiter at the end, without which nothing plays"
+                    self.clients.notice("error", f"{name}: {message.error}")
+            case Fused():
+                self.planner.fused(message)
+                return
+        if id is not None:
+            self.state = replace(self.state, facts={**self.state.facts, known.key(): facts})
+            self._plan()
+            self._show()
+
+    def _from_engine(self, message: Any) -> None:
+        match message:
+            case EngineReady():
+                self.engine.send(Mute(self.state.mute))
+                self.engine.send(Source(self.state.source.kind != "input"))
+                self.engine.send(Record(bool(self.state.recording)))
+                self.planner.engine_ready()
+            case Streaming():
+                self.audio = AudioView(message.backend, message.device, message.rate, message.block, message.message)
+                if message.message:
+                    self.clients.notice("warning", message.message)
+                self._show()
+            case Took(number):
+                self.planner.took(number)
+            case Refused(number, error):
+                again = time.monotonic() - self._retried_at > RETRY_S
+                if self.planner.refused(number, again):
+                    self._retried_at = time.monotonic()
+                    self.state = replace(self.state, building=self.planner.building)
+                else:
+                    self.clients.notice("error", f"the engine cannot play this rack: {error}")
+                self._show()
+            case Trouble(kind, text, row):
+                self.clients.notice("error" if kind == "exception" else "warning", self._trouble(kind, text, row))
+
+    def _trouble(self, kind: str, text: str, row: int) -> str:
+        slot = self.planner.id_of(row)
+        name = f"slot {slot}" if slot else "the limiter" if slot == LIMITER_ID else "the rack"
+        said = {
+            "nonfinite": f"{name} made something that is no sound; it was silenced and begins anew",
+            "exception": f"an error in the audio callback: {text}",
+            "late": f"blocks come late: {text}",
+        }
+        return said.get(kind, text)
+
+    def _engine_died(self, reason: str) -> None:
+        self.planner.engine_gone()
+        self.audio = replace(self.audio, backend="starting", message="")
+        self.clients.notice("error", f"{reason}; the rack plays on in a moment")
+        self._show()
+
+    def _workshop_died(self, reason: str) -> None:
+        self.planner.workshop_gone()
+        self.clients.notice("warning", f"{reason}; the sound goes on")
+
+
+def _remembered(of: State) -> tuple:
+    """What the journal keeps of a state."""
+    return of.scene, of.edited, of.bypass, of.mute, of.source, of.audio
+
+
+if __name__ == "__main__":
+    import sys
+
+    from .__main__ import main
+
+    sys.exit(main())
