@@ -55,8 +55,8 @@ EFFECTS: dict[str, Row] = {
     "delay": Row(lambda: short_delay(channels=1), {"blocks": (3, 64)}),
     "delay, stereo": Row(lambda: short_delay(channels=2), {"blocks": (17, 129)}),
     "delay, ping-pong": Row(lambda: short_delay(channels=2, ping_pong=True), {"blocks": (1, 64)}),
-    "limiter": box("limiter", level=3.0, tolerance=1e-5, blocks=(3, 64)),
-    "limiter, stereo": box("limiter", channels=2, level=3.0, tolerance=1e-5, blocks=(1, 129)),
+    "limiter": box("limiter", level=3.0, tolerance=1e-5, length=704, blocks=(1, 64)),
+    "limiter, stereo": box("limiter", channels=2, level=3.0, tolerance=1e-5, blocks=(100,), gradients=False),
     "lstm": Row(lambda: LSTM(Recurrent(hidden=8)), {"blocks": (1, 70)}),
     "lstm, two layers, three inputs": Row(
         lambda: LSTM(Recurrent(inputs=3, hidden=8, layers=2, bias=False, skip=False)), {"blocks": (5, 64)}
