@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from .effect import Knob
@@ -205,16 +206,22 @@ def _layer(gates, weight_ih, weight_hh, bias_ih, bias_hh) -> Layer:
 def _draw(settings: Settings, gates: int, rngs: nnx.Rngs) -> Weights:
     """PyTorch's initial weights: everything uniform within 1 / sqrt(hidden), LSTM, GRU and Linear alike."""
     hidden, bound = settings.hidden, settings.hidden**-0.5
-
-    def draw(*shape):
-        return jax.random.uniform(rngs.params(), shape, jnp.float32, -bound, bound)
-
     columns = gates * hidden
     widths = [settings.inputs] + [hidden] * (settings.layers - 1)
+    total = sum((width + hidden + 2) * columns for width in widths) + hidden + 1
+    drawn = jax.random.uniform(rngs.params(), (total,), jnp.float32, -bound, bound)  # one draw compiles once
+    rest = drawn if isinstance(drawn, Tracer) else np.asarray(drawn)
+
+    def take(*shape):
+        nonlocal rest
+        size = int(np.prod(shape))
+        part, rest = rest[:size], rest[size:]
+        return part.reshape(shape)
+
     layers = [
-        _layer(gates, draw(width, columns), draw(hidden, columns), draw(columns), draw(columns)) for width in widths
+        _layer(gates, take(width, columns), take(hidden, columns), take(columns), take(columns)) for width in widths
     ]
-    return Weights(layers, draw(hidden, 1), draw(1) if settings.bias else None)
+    return Weights(layers, take(hidden, 1), take(1) if settings.bias else None)
 
 
 def _checked(settings: Settings, knobs: tuple[Knob, ...] | None) -> tuple[Knob, ...]:
