@@ -47,14 +47,12 @@ bench: env ## nanoseconds per sample; BENCH="--quick --models lstm16" is passed 
 soak: env ## run the engine for a minute and report late blocks; SOAK="--block 256" asks otherwise
 	@$(BIN)/nafx-rack soak --json $(SOAK)
 
+RESOLVE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command "make lock" --quiet
 lock: ## resolve the two lock files again (needs uv; versions already locked are kept)
-	@uv pip compile pyproject.toml --extra test --extra lint --extra build --universal --python-version 3.11 \
-		--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
-		--custom-compile-command "make lock" --quiet -o requirements.lock
+	@$(RESOLVE) pyproject.toml $(addprefix --extra ,test lint pictures build) -o requirements.lock
 	@printf 'onnx\nonnxruntime\nfilelock\nfsspec\njinja2\nnetworkx\nsympy>=1.13.3\n' | \
-		uv pip compile - -c requirements.lock --universal --python-version 3.11 \
-		--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
-		--custom-compile-command "make lock" --quiet -o requirements-bench.lock
+		$(RESOLVE) - -c requirements.lock -o requirements-bench.lock
 
 clean: ## remove what was made here, .venv included
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

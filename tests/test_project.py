@@ -75,7 +75,7 @@ def test_locks_hold_versions_and_hashes_and_no_addresses(name):
 
 def test_the_lock_holds_everything_that_the_project_asks_for():
     extras = PROJECT["optional-dependencies"]
-    asked = [*PROJECT["dependencies"], *extras["test"], *extras["lint"], *extras["build"]]
+    asked = [*PROJECT["dependencies"], *extras["test"], *extras["lint"], *extras["pictures"], *extras["build"]]
     names = {re.match(r"[A-Za-z0-9._-]+", line)[0].lower().replace("_", "-") for line in asked}
     assert not names - set(re.findall(r"^([a-z0-9.-]+)==", (TOP / "requirements.lock").read_text(), re.M))
 
