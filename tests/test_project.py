@@ -11,6 +11,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import rack
@@ -61,6 +62,21 @@ def test_readme_opens_with_a_picture_and_its_links_lead_somewhere():
     assert len(links) > 4
     missing = [link for link in links if "://" not in link and not (TOP / link).exists()]
     assert not missing
+
+
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    import soundfile
+
+    from jaxmodels import save
+    from jaxmodels.recurrent import LSTM, Settings
+
+    soundfile.write(tmp_path / "dry.wav", np.sin(np.arange(8000) / 20) / 2, 44100, subtype="FLOAT")
+    save(tmp_path / "TS9.json", LSTM(Settings(inputs=2, hidden=4), sample_rate=44100))
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(re.search(r"```python\n(.*?)```", README, re.S)[1], names)
+    assert names["y"].shape == (8000,) and names["block"].shape == (64, 1)
+    assert np.isfinite(names["y"]).all() and np.abs(names["y"]).max() > 0.1
 
 
 @pytest.mark.parametrize("name", LOCKS)
