@@ -17,6 +17,7 @@ from .dsp.gate import NoiseGate
 from .dsp.limiter import Limiter
 from .dsp.reverb import Reverb
 from .effect import Effect
+from .randomized import RandomizedOverdrive
 
 BOXES: dict[str, type] = {
     "gain": Gain,
@@ -29,6 +30,7 @@ BOXES: dict[str, type] = {
     "reverb": Reverb,
     "cab": Cab,
     "limiter": Limiter,
+    "random_overdrive": RandomizedOverdrive,
 }
 
 

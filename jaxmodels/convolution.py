@@ -62,13 +62,11 @@ class CausalConv(nnx.Module):
     bias      `[Cout]`, or None
     dilation  samples from tap to tap
     groups    as in PyTorch; `groups = Cin` is a depthwise convolution
-    ordered   add the taps up one by one, always in the same order: the answer is then the same to the last bit however
-              the signal is cut, as networks need that blow up rounding errors. Up to twice as slow as a matmul.
 
     Raises ValueError where the shapes do not fit one another.
     """
 
-    def __init__(self, weight, bias=None, *, dilation: int = 1, groups: int = 1, ordered: bool = False):
+    def __init__(self, weight, bias=None, *, dilation: int = 1, groups: int = 1):
         weight = jnp.asarray(weight, jnp.float32)
         if weight.ndim != 3 or len(weight) % groups:
             raise ValueError(f"convolution weight of shape {weight.shape} in {groups} groups: must be [Cout, Cin/g, K]")
@@ -76,7 +74,7 @@ class CausalConv(nnx.Module):
             raise ValueError(f"convolution bias of shape {jnp.shape(bias)}: the weight has {len(weight)} outputs")
         self.weight = nnx.Param(weight)
         self.bias = None if bias is None else nnx.Param(jnp.asarray(bias, jnp.float32))
-        self.dilation, self.groups, self.ordered = dilation, groups, ordered
+        self.dilation, self.groups = dilation, groups
 
     @property
     def inputs(self) -> int:
@@ -89,8 +87,7 @@ class CausalConv(nnx.Module):
 
     def __call__(self, window: ring.Window) -> Float[Array, "Cout T"]:
         """The convolution at every sample of the window's block."""
-        plain = not window.wrap and not self.ordered
-        if plain and window.length > LONG_BLOCK and self.lookback:
+        if window.length > LONG_BLOCK and self.lookback and not window.wrap:
             return self._library(window)
         return self.mix(self.taps(window))
 
@@ -99,12 +96,16 @@ class CausalConv(nnx.Module):
         width = self.weight.shape[2]
         return jnp.stack([window.tap((width - 1 - k) * self.dilation) for k in range(width)], axis=1)
 
-    def mix(self, taps: Float[Array, "Cin K T"]) -> Float[Array, "Cout T"]:
-        """Weights times taps, plus the bias."""
+    def mix(self, taps: Float[Array, "Cin K T"], *, ordered: bool = False) -> Float[Array, "Cout T"]:
+        """Weights times taps, plus the bias.
+
+        ordered: add the taps up one by one, always in the same order. The answer is then the same to the last bit
+        however the signal is cut, as networks need that blow up rounding errors; up to twice as slow as a matmul.
+        """
         outputs, length = self.weight.shape[0], taps.shape[-1]
         weight = self.weight[...].reshape(self.groups, outputs // self.groups, -1)
         taps = taps.reshape(self.groups, -1, length)
-        if self.ordered or self.weight.shape[1] == 1 < self.groups:
+        if ordered or self.weight.shape[1] == 1 < self.groups:
             y = _in_order(weight, taps)
         elif self.groups == 1:
             y = weight[0] @ taps[0]
@@ -112,10 +113,10 @@ class CausalConv(nnx.Module):
             y = weight @ taps
         return self._biased(y.reshape(outputs, length))
 
-    def constant(self, column: Float[Array, " Cin"]) -> Float[Array, " Cout"]:
+    def constant(self, column: Float[Array, " Cin"], *, ordered: bool = False) -> Float[Array, " Cout"]:
         """What comes out once the inputs have stood at these values for longer than the lookback."""
         held = jnp.broadcast_to(column[:, None, None], (len(column), self.weight.shape[2], 1))
-        return self.mix(held)[:, 0]
+        return self.mix(held, ordered=ordered)[:, 0]
 
     def _library(self, window):
         signal = window.signal[None, :, window.start - self.lookback :]
