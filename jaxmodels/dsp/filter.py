@@ -8,10 +8,10 @@ fast, makes energy in their state: it can neither click nor blow up.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
@@ -20,30 +20,27 @@ from ..effect import Block, Knob, when_moving
 from .gain import amplitude
 
 HIGHEST = 0.49  # of the sample rate: cutoffs above are held there, short of Nyquist, where tan has its pole
-BUTTERWORTH = math.sqrt(0.5)  # Q of the flattest second-order filter
-COEFFICIENTS = 6  # of a second-order section
 
 
-def section(g, damping, input_gain, band_gain, low_gain) -> list:
-    """The columns of one second-order section, each `[T, 1]`.
+def sections(g, damping, input_gain, band_gain, low_gain) -> Float[Array, "T 6*S"]:
+    """The coefficients of S second-order sections for every sample; each argument is `[T, S]` or `[1, S]`.
 
-    g is tan(pi f / rate), damping is 1 / Q; the output is the input, the band-pass and the low-pass of the section,
-    each times its gain.
+    g is tan(pi f / rate), damping is 1 / Q; a section's output is its input, its band-pass and its low-pass, each times
+    its gain.
     """
     a1 = 1 / (1 + g * (g + damping))
-    return [a1, a1 * g, a1 * g * g, input_gain, band_gain, low_gain]
+    columns = (a1, a1 * g, a1 * g * g, input_gain, band_gain, low_gain)
+    return jnp.concatenate([jnp.broadcast_to(column, a1.shape) for column in columns], axis=1)
 
 
-def cascade(
-    state: Float[Array, "S 2 C"], x: Block, columns: Float[Array, "T 6*S"]
-) -> tuple[Block, Float[Array, "S 2 C"]]:
-    """S second-order sections in series, their coefficients (see `section`) given for every sample."""
+def cascade(state: Float[Array, "S 2 C"], x: Block, rows: Float[Array, "T 6*S"]) -> tuple[Block, Float[Array, "S 2 C"]]:
+    """Second-order sections in series, their coefficients as `sections` gives them."""
 
     def one(carry, sample):
         y, row = sample
         after = []
         for i, (band, low) in enumerate(carry):
-            a1, a2, a3, input_gain, band_gain, low_gain = row[COEFFICIENTS * i : COEFFICIENTS * (i + 1)]
+            a1, a2, a3, input_gain, band_gain, low_gain = row[i :: len(carry)]
             rest = y - low
             v1 = a1 * band + a2 * rest
             v2 = low + a2 * band + a3 * rest
@@ -51,8 +48,7 @@ def cascade(
             after.append((2 * v1 - band, 2 * v2 - low))
         return after, y
 
-    carry = [(pair[0], pair[1]) for pair in state]
-    carry, y = lax.scan(one, carry, (x, columns))
+    carry, y = lax.scan(one, [(pair[0], pair[1]) for pair in state], (x, rows))
     return y, jnp.stack([jnp.stack(pair) for pair in carry])
 
 
@@ -118,8 +114,8 @@ class LowPass(nnx.Module):
 
     def _rows(self, knobs):
         g, damping = _tan(self.knobs[0].value(knobs[:, :1]), self.rate), 1 / self.knobs[1].value(knobs[:, 1:])
-        none = jnp.zeros_like(g)
-        return jnp.concatenate(section(g, damping, none, none, none + 1), axis=1)
+        none = jnp.zeros((1, 1))
+        return sections(g, damping, none, none, none + 1)
 
     def step(self, state, x, knobs):
         return cascade(state, x, when_moving(self._rows, knobs))
@@ -138,7 +134,7 @@ class EQ(nnx.Module):
         Knob("mid", "dB", -15.0, 15.0, 0.0),
         Knob("treble", "dB", -10.0, 10.0, 0.0),
     )
-    bass_hz, mid_hz, treble_hz = 150.0, 425.0, 1800.0
+    centres_hz = (150.0, 425.0, 1800.0)
     shelf_q, mid_cut_q, mid_boost_q = 0.707, 1.5, 0.7
     sample_rate = None
     latency = 0
@@ -150,19 +146,29 @@ class EQ(nnx.Module):
     def initial_state(self, knobs=None):
         return jnp.zeros((3, 2, self.channels), jnp.float32)
 
+    def _fourth_roots(self, knobs):
+        """The bands' gains, to the power of 1/4."""
+        gain_db = [knob.value(knobs[:, i : i + 1]) for i, knob in enumerate(self.knobs)]
+        return amplitude(jnp.concatenate(gain_db, axis=1) / 4)
+
     def _rows(self, knobs):
-        values = [knob.value(knobs[:, i : i + 1]) for i, knob in enumerate(self.knobs)]
-        bass, mid, treble = (amplitude(db / 2) for db in values)  # square roots of the gains, the cookbook's A
-        bass_g, mid_g, treble_g = (math.tan(math.pi * f / self.rate) for f in (self.bass_hz, self.mid_hz, self.treble_hz))
-        shelf = jnp.full_like(bass, 1 / self.shelf_q)
-        bell = 1 / (jnp.where(mid < 1, self.mid_cut_q, self.mid_boost_q) * mid)
-        one = jnp.ones_like(bass)
-        low = section(bass_g / jnp.sqrt(bass), shelf, one, shelf * (bass - 1), bass**2 - 1)
-        peak = section(mid_g * one, bell, one, bell * (mid**2 - 1), 0 * one)
-        high = section(
-            treble_g * jnp.sqrt(treble), shelf, treble**2, shelf * (1 - treble) * treble, 1 - treble**2
+        """All bands side by side, `[T, 3]`: what differs between them is picked by column."""
+        bass, treble = np.array([[True, False, False]]), np.array([[False, False, True]])
+        tan = np.tan(np.pi * np.array([self.centres_hz]) / self.rate).astype(np.float32)
+        fourth = when_moving(self._fourth_roots, knobs)  # of the gain; the square root is the cookbook's A
+        root = fourth * fourth
+        gain = root * root
+        # A shelf's centre is where it does half of its decibels, not the corner of the filter inside it.
+        g = tan * jnp.where(bass, 1 / fourth, jnp.where(treble, fourth, 1.0))
+        bell = 1 / (root * jnp.where(gain < 1, self.mid_cut_q, self.mid_boost_q))
+        damping = jnp.where(bass | treble, 1 / self.shelf_q, bell)
+        return sections(
+            g,
+            damping,
+            jnp.where(treble, gain, 1.0),
+            damping * jnp.where(bass, root - 1, jnp.where(treble, root - gain, gain - 1)),
+            jnp.where(bass, gain - 1, jnp.where(treble, 1 - gain, 0.0)),
         )
-        return jnp.concatenate([*low, *peak, *high], axis=1)
 
     def step(self, state, x, knobs):
-        return cascade(state, x, when_moving(self._rows, knobs))
+        return cascade(state, x, self._rows(knobs))

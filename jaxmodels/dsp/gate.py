@@ -61,37 +61,34 @@ class NoiseGate(nnx.Module):
         return jnp.zeros(6, jnp.float32)
 
     def _rows(self, knobs):
-        """Levels to open and to close at, samples to hold, step up and factor down of the gain; one row a sample."""
+        """Levels to open and to close at, factor down of the gain, samples to hold, step up of the gain."""
         threshold, hysteresis, hold, release, attack = (
             knob.value(knobs[:, i : i + 1]) for i, knob in enumerate(self.knobs)
         )
         per_ms = self.rate / 1000
-        up, down = 1 / (attack * per_ms), amplitude(-60 / (release * per_ms))
-        return jnp.concatenate(
-            [amplitude(threshold), amplitude(threshold - hysteresis), jnp.round(hold * per_ms), up, down], axis=1
-        )
+        factors = amplitude(jnp.concatenate([threshold, threshold - hysteresis, -60 / (release * per_ms)], axis=1))
+        return jnp.concatenate([factors, jnp.round(hold * per_ms), 1 / (attack * per_ms)], axis=1)
 
     def gains(self, state, key: Block, knobs: Knobs) -> tuple[Gains, Float[Array, " 6"]]:
         """What to multiply a block by, from the `key` it listens to, and the state after it."""
 
-        def one(carry, sample):
-            now, before, age, idle, was_open, gain = carry
-            peak, opens, closes, hold, up, down = sample
+        def one(state, sample):
+            now, before, age, idle, was_open, gain = state
+            peak, (opens, closes, down, hold, up) = sample
             full = age >= self.bucket
-            now, before, age = jnp.where(full, peak, jnp.maximum(now, peak)), jnp.where(full, now, before), age + 1.0
-            age = jnp.where(full, 1.0, age)
+            now, before = jnp.where(full, peak, jnp.maximum(now, peak)), jnp.where(full, now, before)
+            age = jnp.where(full, 1.0, age + 1.0)
             level = jnp.maximum(now, before)
             # Counts above one second say no more than one second does: hold is shorter.
             idle = jnp.where(level >= closes, 0.0, jnp.minimum(idle + 1.0, float(self.rate)))
             is_open = jnp.where(level >= opens, 1.0, jnp.where(idle > hold, 0.0, was_open))
             faded = jnp.where(gain * down < SILENT, 0.0, gain * down)
             gain = jnp.where(is_open > 0, jnp.minimum(gain + up, 1.0), faded)
-            return (now, before, age, idle, is_open, gain), gain
+            return jnp.stack([now, before, age, idle, is_open, gain]), gain
 
         rows = when_moving(self._rows, knobs)
-        columns = (jnp.abs(key).max(axis=1), *(rows[:, i] for i in range(rows.shape[1])))
-        carry, gains = lax.scan(one, tuple(state), columns)
-        return gains[:, None], jnp.stack(carry)
+        state, gains = lax.scan(one, state, (jnp.abs(key).max(axis=1), rows))
+        return gains[:, None], state
 
     def step(self, state, x, knobs):
         gains, state = self.gains(state, x, knobs)
