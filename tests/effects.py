@@ -34,7 +34,7 @@ def gate_around_boxes() -> Effect:
 
 
 def short_delay(channels: int, ping_pong: bool = False) -> Effect:
-    """A delay that echoes, untouched, after 2 ms: the laws listen for 700 samples."""
+    """A delay that echoes, untouched, after 2 ms: the laws listen for 640 samples."""
     delay = make("delay", {"ping_pong": ping_pong}, channels=channels)
     delay.knobs = (replace(delay.knobs[0], default=2.0), *delay.knobs[1:])
     return delay
@@ -43,16 +43,16 @@ def short_delay(channels: int, ping_pong: bool = False) -> Effect:
 EFFECTS: dict[str, Row] = {
     "gain": box("gain", channels=2),
     "gain on each channel": Row(lambda: PerChannel(make("gain"), 2)),
-    "level": box("level", channels=2),
-    "noise gate": box("noise_gate", blocks=(3, 64)),
-    "noise gate, stereo": box("noise_gate", channels=2, blocks=(1, 129)),
-    "gate around gain and low-pass": Row(gate_around_boxes, {"blocks": (3, 64)}),
-    "dc block": box("dc_block", channels=2, blocks=(1, 3, 64)),
-    "low-pass": box("low_pass", blocks=(3, 64)),
-    "low-pass, stereo": box("low_pass", channels=2, blocks=(1, 129)),
-    "eq": box("eq", channels=2, blocks=(1, 3, 64)),
-    "delay": Row(lambda: short_delay(channels=1), {"blocks": (3, 64)}),
-    "delay, ping-pong": Row(lambda: short_delay(channels=2, ping_pong=True), {"blocks": (1, 129)}),
+    "level": box("level", channels=2, length=640, blocks=(1, 64)),
+    "noise gate": box("noise_gate", length=640, blocks=(64,)),
+    "noise gate, stereo": box("noise_gate", channels=2, length=640, blocks=(1, 160)),
+    "gate around gain and low-pass": Row(gate_around_boxes, {"length": 640, "blocks": (5, 64)}),
+    "dc block": box("dc_block", channels=2, length=640, blocks=(1, 5, 64)),
+    "low-pass": box("low_pass", length=640, blocks=(64,)),
+    "low-pass, stereo": box("low_pass", channels=2, length=640, blocks=(1, 160)),
+    "eq": box("eq", channels=2, length=640, blocks=(1, 5, 64)),
+    "delay": Row(lambda: short_delay(channels=1), {"length": 640, "blocks": (64,)}),
+    "delay, ping-pong": Row(lambda: short_delay(channels=2, ping_pong=True), {"length": 640, "blocks": (1, 160)}),
     "limiter": box("limiter", level=3.0, tolerance=1e-5, length=704, blocks=(1, 64)),
     "limiter, stereo": box("limiter", channels=2, level=3.0, tolerance=1e-5, blocks=(100,), gradients=False),
     "lstm": Row(lambda: LSTM(Recurrent(hidden=8)), {"blocks": (1, 70)}),

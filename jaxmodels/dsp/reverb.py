@@ -90,10 +90,11 @@ class Reverb(nnx.Module):
         while len(hadamard) < LINES:
             hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
         mixing = rng.permutation(hadamard) * rng.choice([-1, 1], (LINES, 1))
-        self.mixing = jnp.asarray(mixing / math.sqrt(LINES), jnp.float32)
         signs = rng.permutation(hadamard)[np.arange(2 * channels) % LINES] * rng.choice([-1, 1], LINES)
-        self.inputs = jnp.asarray(signs[:channels].T / math.sqrt(LINES * channels), jnp.float32)
-        self.outputs = jnp.asarray(signs[channels:], jnp.float32)
+        # Rows: what goes back into the lines from each line, then what goes into them from each channel.
+        mixing = np.concatenate([mixing, signs[:channels] / math.sqrt(channels)]) / math.sqrt(LINES)
+        self.mixing = jnp.asarray(mixing, jnp.float32)
+        self.outputs = jnp.asarray(signs[channels:].T, jnp.float32)
 
     def initial_state(self, knobs=None):
         knobs = jnp.asarray(default_positions(self) if knobs is None else knobs, jnp.float32)
@@ -183,12 +184,12 @@ class Reverb(nnx.Module):
         swing = self.wander * modulation * (4.0 * u * (1.0 - jnp.abs(u)))  # parabolas, close to a sine
         fixed = jnp.broadcast_to(state.lags[None, LINES + channels :], (length, len(self.diffusers)))
         lags = jnp.concatenate([lags[:, :LINES] + swing, lags[:, LINES:], fixed], axis=1)
-        heard = _read(state.delays, lags.T)
+        heard = _read(state.delays, lags)
 
-        signal, diffused = heard[LINES : LINES + channels], []
+        signal, diffused = heard[:, LINES : LINES + channels], []
         for stage in range(STAGES):
             mine = slice(stage * channels, (stage + 1) * channels)
-            g, late = diffusion[:, mine].T, heard[LINES + channels :][mine]
+            g, late = diffusion[:, mine], heard[:, LINES + channels :][:, mine]
             diffused.append(signal + g * late)
             signal = late - g * diffused[-1]
 
@@ -196,17 +197,17 @@ class Reverb(nnx.Module):
             memory = pole_and_input[0] * memory + pole_and_input[1]
             return memory, memory
 
-        undamped = jnp.concatenate([heard[:LINES], signal]).T
+        undamped = jnp.concatenate([heard[:, :LINES], signal], axis=1)
         damped, flow = lax.scan(damp, state.damped, (pole, gain * undamped))
-        lines = self.mixing @ flow[:, :LINES].T + self.inputs @ flow[:, LINES:].T
-        delays = ring.extend(state.delays, jnp.concatenate([lines, x.T, *diffused])).after
+        block = jnp.concatenate([flow @ self.mixing, x, *diffused], axis=1)
+        delays = ring.extend(state.delays, block.T).after
         after = wander[-1] + 1
         wander = jnp.where(after >= self.periods, 0, after)
         turned = jnp.concatenate([turned, state.lags[LINES + channels :]])
-        return ReverbState(delays, turned, wander, damped), (self.outputs @ heard[:LINES]).T * level
+        return ReverbState(delays, turned, wander, damped), heard[:, :LINES] @ self.outputs * level
 
 
-def _read(past: ring.Past, lags: Float[Array, "N T"]) -> Float[Array, "N T"]:
+def _read(past: ring.Past, lags: Float[Array, "T N"]) -> Float[Array, "T N"]:
     """The rows as they were `lags` samples before each sample of the next block, by third-order Lagrange interpolation.
 
     No lag may be shorter than the block and one sample more.
@@ -216,8 +217,8 @@ def _read(past: ring.Past, lags: Float[Array, "N T"]) -> Float[Array, "N T"]:
     else:
         signal, next_column, size = past.past, past.past.shape[1], 0
     whole = jnp.floor(lags)
-    newest = next_column + jnp.arange(lags.shape[1])[None] - whole.astype(jnp.int32)
-    row = jnp.arange(lags.shape[0])[:, None] * signal.shape[1]
+    newest = next_column + jnp.arange(len(lags))[:, None] - whole.astype(jnp.int32)
+    row = jnp.arange(lags.shape[1])[None] * signal.shape[1]
     flat = signal.reshape(-1)
     taps = []
     for tap in TAPS:
