@@ -92,7 +92,7 @@ COMMANDS: tuple[Command, ...] = (
       value=_always(True), said="clip lights and maximum levels reset"),
     C("example", "a", "Add an example for the SuperKnob", "SuperKnob", later=True),
     C("train_superknob", "t", "Train the SuperKnob on its examples", "SuperKnob", later=True),
-    C("learn", "m", "Learn a MIDI or OSC control for the knob in focus", "SuperKnob", later=True),
+    C("learn", "m", "Learn a MIDI or OSC control for a knob", "SuperKnob", later=True),
     C("page_rack", "R", "The rack", "Pages", action="page('rack')"),
     C("page_xy", "X", "The XY pad", "Pages", action="page('xy')"),
     C("page_train", "T", "Training", "Pages", action="page('train')"),

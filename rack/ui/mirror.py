@@ -43,7 +43,7 @@ class Mirror:
         before = self.value(message.key)
         self._server[message.key] = message.value
         self._settle(message.key)
-        return self.value(message.key) != before
+        return not self._same(message.key, before, self.value(message.key))
 
     def turn(self, key: str, value: float) -> None:
         """The hand turned a knob."""
@@ -71,8 +71,11 @@ class Mirror:
         return next((slot for slot in self.view.slots if slot.id == name), None)
 
     def _settle(self, key: str) -> None:
-        """Forget our own value once the server has it: float32 on its way, so nearly equal is equal."""
-        if key in self._mine:
-            info, (value, _) = self.knobs[key], self._mine[key]
-            if abs(value - self._server[key]) <= 1e-5 * max(abs(info.high - info.low), 1e-9):
-                del self._mine[key]
+        """Forget our own value once the server has it."""
+        if key in self._mine and self._same(key, self._mine[key][0], self._server[key]):
+            del self._mine[key]
+
+    def _same(self, key: str, one: float, other: float) -> bool:
+        """Values are float32 on their way, so nearly equal is equal."""
+        info = self.knobs[key]
+        return abs(one - other) <= 1e-5 * max(abs(info.high - info.low), 1e-9)

@@ -164,9 +164,9 @@ class RackApp(App[None], inherit_bindings=False):
             return
         was, self.lost = self.lost, reason
         self.rack_screen.show_link(bool(reason))
-        if reason:
+        if reason and not was:
             self.rack_screen.status.say(f"connection lost, reconnecting ({reason})", "error")
-        else:
+        elif not reason:
             self.subscribe()
             self.rack_screen.status.say("connected again" if was else "? shows all keys")
             self.run_worker(self._ask_models(), group="models", exclusive=True)
@@ -212,12 +212,12 @@ class RackApp(App[None], inherit_bindings=False):
         self.mirror.turn(key, value)
         self._send(key, value, gesture)
 
-    def move_xy(self, place: tuple[float, float], gesture: int) -> None:
-        """The pad was moved: both knobs in one change."""
+    def move_xy(self, place: tuple[float, float], gesture: int) -> bool:
+        """The pad was moved: both knobs in one change. False where there is nobody to tell."""
         for key, position in zip(self.mirror.view.xy, place, strict=True):
             if key in self.mirror.knobs:
                 self.mirror.turn(key, self.mirror.knobs[key].value(position))
-        self._send("xy", list(place), gesture)
+        return self._send("xy", list(place), gesture)
 
     def change(self, key: str, value: Any, gesture: int = 0, said: str = "") -> None:
         """Any other change. The status line says `said` when it is made, or why it cannot be."""
@@ -232,6 +232,8 @@ class RackApp(App[None], inherit_bindings=False):
             self.rack_screen.status.say(said)
         return not reply.error
 
-    def _send(self, key: str, value: Any, gesture: int) -> None:
-        if not self.client.set(key, value, gesture):
+    def _send(self, key: str, value: Any, gesture: int) -> bool:
+        sent = self.client.set(key, value, gesture)
+        if not sent:
             self.rack_screen.status.say("not connected; this change is not made", "error")
+        return sent

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.text import Text
 from textual import events
+from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -160,8 +161,9 @@ class Chooser(Vertical):
         self.query_one(Input).focus()
 
     def action_list(self) -> None:
-        if self._on_page:
-            self.query_one(OptionList).focus()
+        if not self._on_page:
+            raise SkipAction  # Esc closes the window
+        self.query_one(OptionList).focus()
 
     @property
     def chosen(self) -> str | None:

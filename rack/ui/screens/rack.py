@@ -9,7 +9,6 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Horizontal
-from textual.geometry import Offset
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import OptionList, Static
@@ -170,7 +169,12 @@ class RackScreen(Screen[None]):
         if isinstance(widget, Words) and panel is not None:
             self.status.say(f"{panel.slot.id}: {widget.text}")
         self._keys_of(widget)
-        self.app.cursor_position = Offset(widget.region.x, widget.region.y)
+        self.set_timer(0.05, self._place_cursor)  # by then the panels have moved, should the focus move them
+
+    def _place_cursor(self) -> None:
+        """The hidden cursor goes with the focus: some screen readers and input methods follow it."""
+        if self.focused is not None:
+            self.app.cursor_position = self.focused.region.offset
 
     def _keys_of(self, widget: Widget | None) -> None:
         place = next((name for kind, name in PLACES if isinstance(widget, kind)), None)
@@ -201,8 +205,8 @@ class RackScreen(Screen[None]):
 
     @on(Knob.Turned)
     def _turned(self, event: Knob.Turned) -> None:
-        self.app.turn(event.knob.key, event.value, event.gesture)
         self.status.knob(event.knob.key, event.knob.info, event.value)
+        self.app.turn(event.knob.key, event.value, event.gesture)
         if event.knob.key in self.app.mirror.view.xy:
             self._show_pads()
 
@@ -216,14 +220,15 @@ class RackScreen(Screen[None]):
 
     @on(XYPad.Moved)
     def _moved(self, event: XYPad.Moved) -> None:
-        self.app.move_xy(event.place, event.gesture)
+        sent = self.app.move_xy(event.place, event.gesture)
         self._show_pads()
         said = []
         for key in self.app.mirror.view.xy:
             if (knob := self._knob(key)) is not None:
                 knob.show(self.app.mirror.value(key), knob.asleep)
                 said.append(f"{key} = {knob.info.format(knob.value)}")
-        self.status.say(", ".join(said) or "the pad has no knobs yet: X, then Tab, then Enter")
+        if sent:
+            self.status.say(", ".join(said) or "the pad has no knobs yet: X, then Tab, then Enter")
 
     @on(XYPad.Typed)
     def _type_place(self) -> None:

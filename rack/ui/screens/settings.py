@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Input, Select, Static, Switch
+from textual.widgets import Input, Static
 
 from rack.catalogue import SettingInfo
 from rack.protocol import SlotView
 
+from ..art.text import Row, length
+from ..widgets.drawn import Drawn
 from .dialogs import PathInput, file_there
 
 
@@ -30,10 +34,52 @@ def parse(info: SettingInfo, text: str) -> int | float | str:
 
 def allowed(info: SettingInfo) -> str:
     """What a setting takes, in words."""
+    if info.choices:
+        return "one of " + ", ".join(map(str, info.choices))
     kind = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "on or off"}[info.type]
     if info.low is not None and info.high is not None:
         return f"{kind} from {info.low:g} to {info.high:g}"
     return kind + (f", at least {info.low:g}" if info.low is not None else "")
+
+
+class Choices(Drawn, can_focus=True):
+    """One of a few values, side by side; arrows and Space choose."""
+
+    BINDINGS = [
+        Binding("right,down,l,j,space", "choose(1)", show=False),
+        Binding("left,up,h,k", "choose(-1)", show=False),
+    ]
+
+    def __init__(self, choices: dict[str, Any], value: Any, id: str):
+        super().__init__(id=id)
+        self._choices = choices
+        self._at = next((i for i, choice in enumerate(choices.values()) if choice == value), 0)
+
+    @property
+    def value(self) -> Any:
+        """The chosen one."""
+        return list(self._choices.values())[self._at]
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self._at = list(self._choices.values()).index(value)
+        self.repaint()
+
+    def action_choose(self, step: int) -> None:
+        self._at = (self._at + step) % len(self._choices)
+        self.repaint()
+
+    def on_click(self, event: events.Click) -> None:
+        self.action_choose(1)
+
+    def draw(self, width: int, height: int) -> list[Row]:
+        ink = "focus b u" if self.has_focus else "bright u"
+        row: Row = []
+        for i, name in enumerate(self._choices):
+            row += [(" ", ""), (name, ink if i == self._at else "dim"), (" ", "")]
+        if length(row) <= width:
+            return [row]
+        return [[(" < ", "dim"), (list(self._choices)[self._at], ink), (" >", "dim")]]
 
 
 class Settings(ModalScreen[dict[str, Any] | None]):
@@ -47,7 +93,7 @@ class Settings(ModalScreen[dict[str, Any] | None]):
         self._has_model = bool(slot.model) or slot.type == "model"
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="window -tall") as window:
+        with Vertical(classes="window -form") as window:
             window.border_title = f"{self._slot.id}: settings"
             window.border_subtitle = "Tab next, Enter takes all, Esc leaves"
             with VerticalScroll(can_focus=False):
@@ -55,7 +101,8 @@ class Settings(ModalScreen[dict[str, Any] | None]):
                     line = PathInput(self._slot.model, "model")
                     yield from self._field("model file", "a model in any format we read", line)
                 for info in self._infos:
-                    about = f"{info.help} ({allowed(info)})" if info.help else allowed(info)
+                    typed = f"({allowed(info)})" if info.type in ("int", "float") and not info.choices else ""
+                    about = f"{info.help.rstrip('.')} {typed}".strip()
                     yield from self._field(info.name.replace("_", " "), about, self._editor(info))
                 if not self._infos and not self._has_model:
                     yield Static("This box has nothing to set; its knobs are all there is.", markup=False)
@@ -75,9 +122,9 @@ class Settings(ModalScreen[dict[str, Any] | None]):
     def _editor(self, info: SettingInfo):
         name, value = f"set-{info.name}", self._value(info)
         if info.type == "bool":
-            return Switch(bool(value), id=name, animate=False)
+            return Choices({"off": False, "on": True}, value, id=name)
         if info.choices:
-            return Select([(str(c), c) for c in info.choices], value=value, allow_blank=False, id=name, compact=True)
+            return Choices({str(choice): choice for choice in info.choices}, value, id=name)
         if info.type == "str":  # a text without choices names a file, or something built in
             return PathInput(str(value), id=name)
         return Input(str(value), id=name)
@@ -93,7 +140,7 @@ class Settings(ModalScreen[dict[str, Any] | None]):
         return "; ".join(facts) + (f"\n{self._slot.notes or self._notes}" if self._slot.notes or self._notes else "")
 
     def on_mount(self) -> None:
-        first = next(iter(self.query("Input, Select, Switch")), None)
+        first = next(iter(self.query("Input, Choices")), None)
         if first is not None:
             first.focus()
 
@@ -124,7 +171,7 @@ class Settings(ModalScreen[dict[str, Any] | None]):
 
     def _read(self, info: SettingInfo) -> Any:
         widget = self.query_one(f"#set-{info.name}")
-        if isinstance(widget, Switch | Select):
+        if isinstance(widget, Choices):
             return widget.value
         assert isinstance(widget, Input | PathInput)
         return parse(info, widget.value.strip())
