@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None, boxes: dict[str, BoxInfo] | Non
     parser.add_argument("--rack", default="", help="the rack to start with")
     asked = parser.parse_args(arguments)
     try:
-        lock = take_lock(paths.lock_path())
+        take_lock(paths.lock_path())  # never given back: it goes when the process has gone
     except Taken as taken:
         print(taken, file=sys.stderr)
         return 3
@@ -43,8 +43,6 @@ def main(arguments: Sequence[str] | None = None, boxes: dict[str, BoxInfo] | Non
     except Exception:
         logger.exception("the server failed")
         raise
-    finally:
-        os.close(lock)
     return 0
 
 
