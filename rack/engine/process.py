@@ -34,7 +34,7 @@ class Engine:
     def __init__(self, connection: socket.socket, shared: Shared):
         self.connection, self.shared = connection, shared
         self.reader = protocol.Reader(protocol.ToEngine)
-        self.loader = Loader()
+        self.loader = Loader(shared.targets)
         self.wanted: Stream | None = None
         self.backend = None
         self.callback: Callback | None = None

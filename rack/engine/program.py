@@ -92,7 +92,8 @@ class Line:
 class Loader:
     """Turns files into lines, on the control thread: nothing here runs in the callback."""
 
-    def __init__(self):
+    def __init__(self, targets: np.ndarray):
+        self._targets = targets
         self._programs: dict[str, tuple[dict, object]] = {}
 
     def line(self, message: LineMessage, playing: Line | None, *, block: int, channels: int) -> Line:
@@ -117,7 +118,9 @@ class Loader:
             with np.load(placed.arrays) as file:
                 weights = tuple(jax.device_put(file[f"weights_{i}"]) for i in range(_count(file, "weights")))
                 state = tuple(file[f"state_{i}"] for i in range(_count(file, "state")))
-        except (OSError, ValueError, KeyError) as error:
+                known = int(file["positions"])
+                state[0][:known] = self._targets[placed.row, :known]  # no knob has to glide to where it stands
+        except (OSError, ValueError, KeyError, IndexError) as error:
             raise Unfit(f"{placed.arrays}: not the arrays of a slot ({error})") from None
         slot = Slot(placed.row, placed.generation, placed.program, run, weights, state, state)
         self._warm(run, [slot], block, channels)

@@ -113,6 +113,11 @@ class Planner:
         """The slots that are being built."""
         return frozenset(i.id for i in self._row if i.pending)
 
+    @property
+    def is_fused(self) -> bool:
+        """Whether the row that should play does play, as one program."""
+        return bool(self._playing and self._playing[0].fused and self._playing[1] == self._row and not self._sent)
+
     def row_of(self, id: str) -> int | None:
         """Where a slot's peaks stand in shared memory, if it plays."""
         return next((i.row for i in self._row if i.id == id), None)

@@ -40,7 +40,7 @@ from ..protocol import (
     WorkshopReady,
 )
 from ..shared import Shared
-from . import children, state, world
+from . import children, health, state, world
 from .beginning import first_state, problems_of
 from .children import Child
 from .clients import Clients
@@ -238,6 +238,10 @@ class Server:
             self.clients.snapshot()
 
     def _get(self, key: str) -> Any:
+        if key == "engine":
+            return health.health(self.shared, self.engine.pid, self.planner.is_fused)
+        if key == "engine.times":
+            return health.times_us(self.shared)
         return get(self.state, self.world, self._view(), key)
 
     def _telemetry(self, scope: bool):

@@ -77,6 +77,7 @@ def keep_arrays(box: Prepared, folder: Path) -> Path:
         return path
     named = {f"weights_{i}": array for i, array in enumerate(box.weights)}
     named |= {f"state_{i}": array for i, array in enumerate(box.state)}
+    named["positions"] = np.int32(1 + len(box.effect.knobs))  # the first numbers of state_0
     _write(path, lambda file: np.savez(file, **named))
     return path
 

@@ -25,7 +25,7 @@ SMALL = 4096  # elements; smaller leaves share one array
 
 
 class SlotState(NamedTuple):
-    """What a slot remembers between two blocks."""
+    """What a slot remembers between two blocks. `positions` stands first: the engine sets it when it loads a slot."""
 
     positions: Any  # [1 + K]: bypass (1 = on), then the knobs
     dry: Any  # the box's input, as far back as its latency
@@ -45,6 +45,13 @@ def initial_state(effect: Effect, positions=None, on: bool = True, longest: int 
     start = np.concatenate([[np.float32(on)], positions]).astype(np.float32)
     dry = ring.silence(effect.channels, effect.latency) if effect.latency else ()
     return ring.pack(SlotState(jnp.asarray(start), dry, effect.initial_state(jnp.asarray(positions))), longest)
+
+
+def knobs_matter(effect: Effect) -> bool:
+    """Whether what a box starts from depends on where its knobs stand."""
+    here, there = (effect.initial_state(jnp.full(len(effect.knobs), at, jnp.float32)) for at in (0.25, 0.75))
+    same = jax.tree.map(lambda a, b: bool((jnp.asarray(a) == jnp.asarray(b)).all()), here, there)
+    return bool(effect.knobs) and not all(jax.tree.leaves(same))
 
 
 def glide(positions, targets, length: int, rate: int):

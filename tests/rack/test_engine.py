@@ -28,16 +28,14 @@ class Rig:
     def __init__(self, folder, block=64, channels=2):
         self.shared = Shared()
         self.bench = Bench(folder, self.shared, block=block, channels=channels)
-        self.loader, self.block, self.at = Loader(), block, 0
+        self.loader, self.block, self.at = Loader(self.shared.targets), block, 0
         self.stream = Stream(backend="null", inputs=(1,), block=block, channels=channels, rate=RATE)
         self.callback = Callback(self.shared, self.stream, tape=False, mute=False)
 
     def load(self, *slots, fused=False):
         playing = self.callback.next_line or self.callback.line
         message = self.bench.line(*slots, fused=fused)
-        self.callback.next_line = self.loader.line(
-            message, playing, block=self.block, channels=self.stream.channels
-        )
+        self.callback.next_line = self.loader.line(message, playing, block=self.block, channels=self.stream.channels)
 
     def play(self, samples, signal=None, frequency=220.0, level=0.5):
         """The output of the next samples, left channel; a sine where no signal is given."""

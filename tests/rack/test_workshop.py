@@ -19,8 +19,10 @@ from jaxmodels.effect import Knob, apply, hold
 from jaxmodels.recurrent import LSTM, Settings
 from rack import catalogue as shipped
 from rack import protocol
-from rack.protocol import BoxSpec, Build, Built, Failed, Fuse, Fused, WorkshopReady
+from rack.engine.program import Loader
+from rack.protocol import BoxSpec, Build, Built, Failed, Fuse, Fused, Line, Placed, WorkshopReady
 from rack.workshop import catalogue, programs
+from rack.workshop.build import Workshop
 
 from rack.workshop.row import KNOBS, Layout, check, glide, initial_state, prepare, row_step
 
@@ -170,3 +172,25 @@ def test_knobs_mean_the_same_on_both_sides():
             for position in (0.0, 0.3, 1.0):
                 assert info.value(position) == pytest.approx(knob.value(position), rel=1e-6, abs=1e-9)
                 assert info.position(info.value(position)) == pytest.approx(position, abs=1e-9)
+
+
+def test_an_order_is_answered_from_memory_wherever_its_knobs_stand(tmp_path):
+    workshop, same = Workshop(tmp_path), dict(channels=1, rate=RATE, block=16)
+    first = workshop.order(Build(1, BoxSpec("gain", positions=(0.5,)), **same))
+    again = Workshop(tmp_path).order(Build(2, BoxSpec("gain", positions=(0.9,)), **same))
+    assert (again.ticket, again.program, again.arrays, again.cached) == (2, first.program, first.arrays, True)
+    Path(first.program).unlink()
+    rebuilt = Workshop(tmp_path).order(Build(3, BoxSpec("gain"), **same))
+    assert rebuilt.program == first.program and Path(first.program).exists() and not rebuilt.cached
+
+
+def test_a_slot_is_loaded_with_its_knobs_where_they_stand(tmp_path):
+    targets = np.zeros((64, KNOBS), np.float32)
+    box = prepare(make("gain"), longest=16)
+    program = programs.build([box], channels=1, rate=RATE, block=16, folder=tmp_path)
+    targets[5, :2] = 1.0, 0.75
+    placed = Placed(5, 1, str(program.path), str(programs.keep_arrays(box, tmp_path)))
+    line = Loader(targets).line(Line(1, (placed,)), None, block=16, channels=1)
+    y, broken = line.process(np.full((16, 1), 0.1, np.float32), targets)
+    assert broken is None
+    np.testing.assert_allclose(y, 0.1 * 10 ** (12 / 20), rtol=1e-5)  # at once, without a glide
