@@ -76,6 +76,8 @@ class Client:
                 if isinstance(message, Snapshot) and not self.connected:
                     self.connected = True
                     self._on_link("")
+                if isinstance(message, Notice) and message.level == "error" and not self.connected:
+                    raise ConnectionError(message.text)  # why the server does not want us
                 if isinstance(message, Reply) and message.request in self._waiting:
                     self._answer(message)
                 else:

@@ -116,8 +116,15 @@ COMMANDS: tuple[Command, ...] = (
     C("axis_next", "up,k,plus", "Next knob for this axis", "XY pad", "choose", 1, "axis", "cycle(1)", shown="↑↓"),
     C("axis_previous", "down,j,minus", "Previous knob for this axis", "XY pad", "", 0, "axis", "cycle(-1)"),
     C("axis_pick", "enter", "Pick the knob of this axis from a list", "XY pad", "list", 2, "axis", "pick"),
-    C("list_narrow", "/", "Narrow the list by typing", "Library", "narrow", 1, "list", "narrow"),
-    C("list_back", "escape", "Back to the list", "Library", where="list", action="list"),
+    C("list_up", "up,k", "Line above", "Lists", "choose", 1, "list", "step(-1)", shown="↑↓"),
+    C("list_down", "down,j", "Line below", "Lists", where="list", action="step(1)"),
+    C("list_page_up", "pageup", "Page above", "Lists", where="list", action="turn_page(-1)"),
+    C("list_page_down", "pagedown", "Page below", "Lists", where="list", action="turn_page(1)"),
+    C("list_first", "home", "First line", "Lists", where="list", action="end(0)"),
+    C("list_last", "end", "Last line", "Lists", where="list", action="end(1)"),
+    C("list_take", "enter", "Take it", "Lists", "take", 2, "list", "choose"),
+    C("list_narrow", "/", "Narrow the list by typing", "Lists", "narrow", 3, "chooser", "narrow"),
+    C("list_back", "escape", "Back from typing to the list", "Lists", where="chooser", action="list"),
     C("freeze", "f,enter", "Freeze the picture, or let it run", "Scope", "freeze", 1, "scope", "freeze"),
 )  # fmt: skip
 BY_NAME = {command.name: command for command in COMMANDS}

@@ -42,9 +42,9 @@ class Governor:
         if waiting is None:
             waiting = int(now - before > 2.5 / self.rate_hz)
         if waiting:
-            self._skipped, self._good = self._skipped + 1, 0
+            self._skipped += 1
             if self._skipped % SKIPS == 0:
-                self._every = min(self._every * 2, SLOWEST)
+                self._every, self._good = min(self._every * 2, SLOWEST), 0
             return False
         self._skipped, self._good = 0, self._good + 1
         if self._good >= RECOVER_S * self.rate_hz:

@@ -75,8 +75,6 @@ class RackApp(App[None], inherit_bindings=False):
     COMMANDS = {Commands}
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS = [Binding("ctrl+c", "how_to_leave", show=False, priority=True)]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (140, "-xl")]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]
 
     def __init__(self, socket_path: str, *, glyphs: str = "auto", rate_hz: float | None = None,
                  boxes: dict[str, BoxInfo] | None = None):  # fmt: skip
@@ -165,7 +163,8 @@ class RackApp(App[None], inherit_bindings=False):
         was, self.lost = self.lost, reason
         self.rack_screen.show_link(bool(reason))
         if reason and not was:
-            self.rack_screen.status.say(f"connection lost, reconnecting ({reason})", "error")
+            what = "connection lost" if self.mirror.sequence >= 0 else "no connection"
+            self.rack_screen.status.say(f"{what}, reconnecting ({reason})", "error")
         elif not reason:
             self.subscribe()
             self.rack_screen.status.say("connected again" if was else "? shows all keys")
@@ -214,10 +213,10 @@ class RackApp(App[None], inherit_bindings=False):
 
     def move_xy(self, place: tuple[float, float], gesture: int) -> bool:
         """The pad was moved: both knobs in one change. False where there is nobody to tell."""
-        for key, position in zip(self.mirror.view.xy, place, strict=True):
-            if key in self.mirror.knobs:
-                self.mirror.turn(key, self.mirror.knobs[key].value(position))
-        return self._send("xy", list(place), gesture)
+        there = [(key, at) for key, at in zip(self.mirror.view.xy, place, strict=True) if key in self.mirror.knobs]
+        for key, position in there:
+            self.mirror.turn(key, self.mirror.knobs[key].value(position))
+        return not there or self._send("xy", list(place), gesture)
 
     def change(self, key: str, value: Any, gesture: int = 0, said: str = "") -> None:
         """Any other change. The status line says `said` when it is made, or why it cannot be."""

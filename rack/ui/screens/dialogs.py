@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.text import Text
 from textual import events
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
+from textual.message import Message
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Input, Static
 
 from ..commands import bindings
+from ..widgets.listing import Listing
 
 SHOWN = 6  # completions listed below a path
 
@@ -140,22 +140,33 @@ class Chooser(Vertical):
     `/` goes to the line for narrowing.
     """
 
-    BINDINGS = [Binding(c.keys, c.binding, c.help, show=False) for c in bindings("list")]
+    BINDINGS = [Binding(c.keys, c.binding, c.help, show=False) for c in bindings("chooser")]
+
+    class Selected(Message):
+        """A line was chosen: its value is `chosen`."""
 
     def __init__(self, choices: Sequence[Choice], current: str = "", *, page: bool = False, id: str | None = None):
         super().__init__(id=id, classes="chooser")
         self._choices, self._current, self._on_page = choices, current, page
         self._shown = list(choices)
+        self._list = Listing()
 
     def compose(self) -> ComposeResult:
         yield Input(placeholder="/ narrows the list" if self._on_page else "type to narrow")
-        yield OptionList(*self._options())
+        yield self._list
         yield Static("", classes="hint more", markup=False)
 
     def on_mount(self) -> None:
-        listed = self.query_one(OptionList)
-        listed.can_focus = self._on_page
-        listed.highlighted = next((i for i, c in enumerate(self._shown) if c.value == self._current), 0)
+        self._list.can_focus = self._on_page
+        self._draw(next((i for i, c in enumerate(self._shown) if c.value == self._current), 0))
+
+    @property
+    def chosen(self) -> str | None:
+        """The highlighted value."""
+        return self._shown[self._list.at].value if self._shown else None
+
+    def _draw(self, at: int = 0) -> None:
+        self._list.show([(choice.name, choice.about) for choice in self._shown], at)
 
     def action_narrow(self) -> None:
         self.query_one(Input).focus()
@@ -163,51 +174,34 @@ class Chooser(Vertical):
     def action_list(self) -> None:
         if not self._on_page:
             raise SkipAction  # Esc closes the window
-        self.query_one(OptionList).focus()
-
-    @property
-    def chosen(self) -> str | None:
-        """The highlighted value."""
-        at = self.query_one(OptionList).highlighted
-        return self._shown[at].value if at is not None and at < len(self._shown) else None
-
-    def _options(self) -> list[Option]:
-        wide = max((len(choice.name) for choice in self._choices), default=0)
-        return [
-            Option(
-                Text.assemble((c.name.ljust(wide), "bold"), "  ", (c.about, "dim"), no_wrap=True, overflow="ellipsis")
-            )
-            for c in self._shown
-        ]
+        self._list.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
         words = event.value.lower().split()
         self._shown = [c for c in self._choices if all(word in f"{c.name} {c.about}".lower() for word in words)]
-        listed = self.query_one(OptionList)
-        listed.clear_options()
-        listed.add_options(self._options())
-        listed.highlighted = 0 if self._shown else None
+        self._draw()
 
-    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+    def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        if event.option_index < len(self._shown):
-            choice = self._shown[event.option_index]
-            self.query_one(Static).update(choice.more or choice.about)
+        self._list.action_choose()
+
+    def on_listing_highlighted(self, event: Listing.Highlighted) -> None:
+        event.stop()
+        choice = self._shown[self._list.at] if self._shown else Choice("", "")
+        self.query_one(Static).update(choice.more or choice.about)
+
+    def on_listing_selected(self, event: Listing.Selected) -> None:
+        event.stop()
+        self.post_message(self.Selected())
 
     def on_key(self, event: events.Key) -> None:
         """The arrows move in the list while one types."""
-        listed = self.query_one(OptionList)
-        moves = {
-            "down": listed.action_cursor_down,
-            "up": listed.action_cursor_up,
-            "pagedown": listed.action_page_down,
-            "pageup": listed.action_page_up,
-        }
-        if event.key in moves and not listed.has_focus:
+        steps = {"down": 1, "up": -1}
+        if event.key in steps and not self._list.has_focus:
             event.stop()
             event.prevent_default()
-            moves[event.key]()
+            self._list.action_step(steps[event.key])
 
 
 class Pick(ModalScreen[str | None]):
@@ -228,9 +222,5 @@ class Pick(ModalScreen[str | None]):
     def on_mount(self) -> None:
         self.query_one(Input).focus()
 
-    def on_input_submitted(self) -> None:
-        if self._chooser.chosen is not None:
-            self.dismiss(self._chooser.chosen)
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+    def on_chooser_selected(self) -> None:
         self.dismiss(self._chooser.chosen)

@@ -8,12 +8,13 @@ from textual.app import ComposeResult
 from textual.containers import Grid, Horizontal, Vertical
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, Static
 
 from rack.catalogue import BoxInfo, KnobInfo
 
 from ..mirror import Mirror
 from ..turning import Gestures
+from ..widgets.listing import Listing
 from ..widgets.scope import Scope
 from ..widgets.xypad import Axis, Ruler, XYPad
 from .dialogs import Choice, Chooser, PathInput, file_there
@@ -65,9 +66,11 @@ def show_pad(pad: XYPad, mirror: Mirror) -> tuple[float, float]:
 
 def box_choices(boxes: dict[str, BoxInfo]) -> list[Choice]:
     """The kinds of box that can be added, with a line about each."""
-    model = Choice(MODEL, "model", "A capture in a file: NAM, GuitarML, our own", "Asks for the file next.")
-    kinds = [box for box in boxes.values() if box.kind != "limiter"]  # that one stands at the end already
-    return [model, *(box_choice(box) for box in sorted(kinds, key=lambda box: box.kind))]
+    model = Choice(
+        MODEL, "model", "A capture or a trained effect, from a file", "NAM, GuitarML or our own; asks for it next."
+    )
+    kinds = sorted(boxes.keys() - {MODEL, "limiter"})  # a limiter stands at the end of every rack already
+    return [model, *(box_choice(boxes[kind]) for kind in kinds)]
 
 
 def box_choice(box: BoxInfo) -> Choice:
@@ -76,7 +79,7 @@ def box_choice(box: BoxInfo) -> Choice:
     def names(of: str, infos) -> str:
         return f"{of}: {', '.join(info.name.replace('_', ' ') for info in infos)}" if infos else f"no {of}"
 
-    more = f"{names('knobs', box.knobs)}; {names('settings', box.settings)}"
+    more = f"{box.help}\n{names('knobs', box.knobs)}; {names('settings', box.settings)}"
     return Choice(box.kind, box.kind.replace("_", " "), box.help, more)
 
 
@@ -105,22 +108,16 @@ class LibraryPage(Vertical):
             yield PathInput("", id="model")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
+        """The path was entered; the line for narrowing does not come this far."""
         event.stop()
         line = self.query_one("#model", PathInput)
-        if line.query_one(Input) is event.input:
-            wrong = file_there(line.value)
-            if wrong:
-                line.query_one(Static).update(wrong)
-            else:
-                self.post_message(self.Add(MODEL, line.value))
+        wrong = file_there(line.value)
+        if wrong:
+            line.query_one(Static).update(wrong)
         else:
-            self._choose()
+            self.post_message(self.Add(MODEL, line.value))
 
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        event.stop()
-        self._choose()
-
-    def _choose(self) -> None:
+    def on_chooser_selected(self) -> None:
         chosen = self.query_one("#kinds", Chooser).chosen
         if chosen is not None and chosen.startswith("file:"):
             self.post_message(self.Add(MODEL, chosen[5:]))
@@ -157,4 +154,4 @@ class ScopePage(Vertical):
 
 def first_control(page: Widget) -> Widget | None:
     """What has the focus when a page is opened."""
-    return next((w for kind in (XYPad, Scope, OptionList) for w in page.query(kind)), None)
+    return next((w for kind in (XYPad, Scope, Listing) for w in page.query(kind)), None)

@@ -11,7 +11,7 @@ from textual.binding import Binding
 from textual.containers import Container, Horizontal
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import OptionList, Static
+from textual.widgets import Static
 
 from rack.protocol import SlotView, Telemetry, View
 
@@ -19,6 +19,7 @@ from ..art.plan import neighbour
 from ..commands import BY_NAME, bindings, footer, order
 from ..widgets.knob import Knob
 from ..widgets.lines import Chain, Header, Keys, StatusLine
+from ..widgets.listing import Listing
 from ..widgets.meters import Meters
 from ..widgets.scope import Scope
 from ..widgets.slot import RackPage, SlotPanel, Words
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ..terminal import RackApp
 
 LEAST = (60, 18)  # cells below which nothing is drawn
-PLACES = ((Knob, "knob"), (XYPad, "pad"), (Axis, "axis"), (Scope, "scope"), (OptionList, "list"))
+PLACES = ((Knob, "knob"), (XYPad, "pad"), (Axis, "axis"), (Scope, "scope"), (Listing, "list"))
 
 
 class RackScreen(Screen[None]):
@@ -178,7 +179,8 @@ class RackScreen(Screen[None]):
 
     def _keys_of(self, widget: Widget | None) -> None:
         place = next((name for kind, name in PLACES if isinstance(widget, kind)), None)
-        self.keys.show(footer([place, "rack"] if place else ["rack"]))
+        places = {None: ("rack",), "list": ("list", "chooser", "rack")}.get(place, (place, "rack"))
+        self.keys.show(footer(places))
 
     def _keep_focus(self) -> None:
         """Give the focus back where a change of structure took it away."""

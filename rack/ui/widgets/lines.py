@@ -135,7 +135,7 @@ class Chain(Drawn):
             gauge = self._gauges[i] if i < len(self._gauges) else " "
             start = length(row)
             shown = "focus b u" if current else "faint" if slot.bypass else "text"
-            row += [(f"{g.link} ", "line"), (mark, ink), (" ", ""), (name, shown), (gauge, "ok"), (" ", "")]
+            row += [(f"{g.link} ", "line"), (mark, ink), (" ", ""), (name, shown), (" ", ""), (gauge, "ok")]
             self._spans.append((start, length(row), slot.id))
         return [*row, (f"{g.link} ", "line"), ("out", "dim")]
 

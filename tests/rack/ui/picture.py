@@ -82,11 +82,14 @@ def _glyph(draw, glyph: str, x: int, y: int, fore, font) -> None:
     elif glyph in BOXES:
         left, right, up, down = BOXES[glyph]
         mx, my = x + width // 2, y + height // 2
-        ends = ((left, (x, my)), (right, (x + width, my)), (up, (mx, y)), (down, (mx, y + height)))
-        for weight, end in ends:
-            line = (mx, my, *end)
+        for weight, box in (
+            (left, (x, my - left, mx + left - 1, my + left - 1)),
+            (right, (mx - right, my - right, x + width - 1, my + right - 1)),
+            (up, (mx - up, y, mx + up - 1, my + up - 1)),
+            (down, (mx - down, my - down, mx + down - 1, y + height - 1)),
+        ):
             if weight:
-                draw.line(line, fill=fore, width=2 * weight)
+                draw.rectangle(box, fill=fore)
     elif glyph != " ":
         draw.text((x, y + 1), glyph, font=font, fill=fore)
 

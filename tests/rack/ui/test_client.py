@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from rack import __version__
-from rack.protocol import Notice, Snapshot, Telemetry, Turned
+from rack.protocol import Notice, Snapshot, Telemetry, Turned, frame
 from rack.ui import client as module
 from rack.ui.client import Client
 
@@ -111,6 +111,19 @@ async def test_a_server_that_talks_nonsense_is_left_and_tried_again(tmp_path, mo
     server.close()
     await server.wait_closed()
     assert "frame of" in heard.links[0]
+
+
+async def test_a_server_that_wants_another_version_says_so(tmp_path):
+    async def refusing(stream, writer):
+        writer.write(frame(Notice("error", "this server is 0.2.0; stop it and start again")))
+        writer.close()
+
+    server = await asyncio.start_unix_server(refusing, path=str(tmp_path / "s"))
+    async with listening(tmp_path / "s") as heard:
+        await heard.until(lambda: heard.links)
+    server.close()
+    await server.wait_closed()
+    assert heard.links[0] == "this server is 0.2.0; stop it and start again"
 
 
 @pytest.mark.parametrize("rate_hz", [0.0, 15.0])

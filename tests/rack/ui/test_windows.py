@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from textual.widgets import Input, OptionList
+from textual.widgets import Input
 
 from rack.ui.screens.dialogs import Ask, Pick
 from rack.ui.screens.overlays import Help, Jump, Letter
 from rack.ui.screens.settings import Settings
 from rack.ui.widgets.knob import Knob
+from rack.ui.widgets.listing import Listing
 
 from .stage import Stage, stage
 
@@ -177,14 +178,14 @@ async def test_the_palette_does_commands_and_chooses_presets():
 async def test_library(tmp_path):
     async with stage() as s:
         await s.press("L")
-        await s.until(lambda: isinstance(s.app.focused, OptionList))
+        await s.until(lambda: isinstance(s.app.focused, Listing))
         assert "twin.nam" in s.text and "Five bands" in s.text
         await s.press("down", "enter")
         assert (await s.told("slots.add"))["type"] == "eq"
         await s.press("slash", *"twin", "enter")
         await s.until(lambda: s.server.last("slots.add")["model"] == "/models/twin.nam")
         await s.press("escape")
-        await s.until(lambda: isinstance(s.app.focused, OptionList))
+        await s.until(lambda: isinstance(s.app.focused, Listing))
         await s.press("S")  # the rack's keys are keys again
         await s.until(lambda: s.screen.page == "scope")
 
