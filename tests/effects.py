@@ -10,6 +10,7 @@ from jaxmodels.dsp.gate import Gated, NoiseGate
 from jaxmodels.effect import Chain, Effect, PerChannel
 from jaxmodels.recurrent import GRU, LSTM
 from jaxmodels.recurrent import Settings as Recurrent
+from jaxmodels.tcn import MicroTCN, SteerableTCN
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,19 @@ def short_delay(channels: int, ping_pong: bool = False) -> Effect:
     return delay
 
 
+def small_micro(causal: bool) -> Effect:
+    return MicroTCN(MicroTCN.Settings(blocks=3, width=4, kernel_size=4, dilation_growth=10, causal=causal))
+
+
 EFFECTS: dict[str, Row] = {
     "gain": box("gain", channels=2),
     "gain on each channel": Row(lambda: PerChannel(make("gain"), 2)),
-    "level": box("level", channels=2, length=640, blocks=(1, 64)),
+    "level": box("level", channels=2, length=640, blocks=(64,)),
     "noise gate": box("noise_gate", length=640, blocks=(64,)),
-    "noise gate, stereo": box("noise_gate", channels=2, length=640, blocks=(1, 160)),
     "gate around gain and low-pass": Row(gate_around_boxes, {"length": 640, "blocks": (5, 64)}),
-    "dc block": box("dc_block", channels=2, length=640, blocks=(1, 5, 64)),
+    "dc block": box("dc_block", channels=2, length=640, blocks=(1, 64)),
     "low-pass": box("low_pass", length=640, blocks=(64,)),
-    "low-pass, stereo": box("low_pass", channels=2, length=640, blocks=(1, 160)),
-    "eq": box("eq", channels=2, length=640, blocks=(1, 5, 64)),
+    "eq": box("eq", channels=2, length=640, blocks=(1, 64)),
     "delay": Row(lambda: short_delay(channels=1), {"length": 640, "blocks": (64,)}),
     "delay, ping-pong": Row(lambda: short_delay(channels=2, ping_pong=True), {"length": 640, "blocks": (1, 160)}),
     "limiter": box("limiter", level=3.0, tolerance=1e-5, length=704, blocks=(1, 64)),
@@ -66,4 +69,21 @@ EFFECTS: dict[str, Row] = {
     "reverb, stereo": box("reverb", channels=2, length=1280, blocks=(40, 128), flat_response=False),
     "cab": box("cab", length=1032, blocks=(1, 86)),
     "cab, stereo response": box("cab", {"ir": "2x12-room"}, channels=2, length=1032, blocks=(43, 129)),
+    "steerable tcn on each channel": Row(
+        lambda: PerChannel(SteerableTCN(SteerableTCN.Settings(blocks=3, width=4, kernel_size=4)), 2),
+        {"blocks": (1, 65)},
+    ),
+    "micro tcn": Row(lambda: small_micro(causal=True), {"blocks": (7, 64)}),
+    "micro tcn, not causal": Row(lambda: small_micro(causal=False), {"blocks": (3, 129), "flat_response": False}),
+    "random overdrive": box("random_overdrive", blocks=(1, 64)),
+    "random overdrive, stereo, long past": box(
+        "random_overdrive", {"layers": 3, "kernel_size": 5, "dilation_growth": 4, "seed": 1}, 2, blocks=(17, 64)
+    ),
+    "random overdrive, chaotic": box(
+        "random_overdrive", {"layers": 4, "activation": "sine30", "init": "normal"}, blocks=(2, 129), gradients=False
+    ),
+    "random overdrive, biased sines": box(
+        "random_overdrive", {"layers": 3, "bias": True, "activation": "sine"}, blocks=(3, 64)
+    ),
+    "random overdrive, depthwise": box("random_overdrive", {"layers": 3, "depthwise": True}, 2, blocks=(1, 100)),
 }
