@@ -34,7 +34,11 @@ AREAS = {
     "jaxmodels": Area(("jaxmodels",), ("rack", "trainer", "textual")),
     "trainer": Area(("trainer",), ("rack", "textual")),
     "terminal": Area(("rack.ui",), (*JAX, "rack.engine", "rack.workshop", "rack.server")),
-    "command line": Area(("rack.cli",), (*JAX, "numpy", "textual", "rack.engine", "rack.workshop"), lazy=False),
+    "command line": Area(
+        ("rack.cli", "rack.connect", "rack.doctor", "rack.report"),
+        (*JAX, "numpy", "textual", "rack.engine", "rack.workshop", "rack.ui"),
+        lazy=False,
+    ),
     "server": Area(("rack.server",), (*JAX, "textual", "rack.engine", "rack.workshop", "rack.ui")),
     "engine": Area(("rack.engine",), ("flax", "jaxmodels", "trainer", "textual", "rack.workshop", "rack.server")),
     "workshop": Area(("rack.workshop",), ("textual", "rack.ui", "rack.server")),

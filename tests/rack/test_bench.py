@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from jaxmodels.boxes import make
 from jaxmodels.effect import apply
 from rack import bench
+from rack.catalogue import catalogue
+from rack.config import parse
 from rack.errors import RackError
 
 
@@ -57,11 +61,23 @@ def test_every_box_and_every_rack_has_a_name():
     assert set(bench.BOXES) < set(names) and "rack:nemo" in names and len(set(names)) == len(names)
 
 
-def test_a_rack_is_measured_as_it_plays():
-    step, channels = bench.step_for("jax", "rack:superknob", 64)
-    x = bench.signal(1.0)
-    y = np.concatenate([step(np.repeat(x[at : at + 64, None], channels, axis=1)) for at in range(0, 16384, 64)])
-    assert y.shape == (16384, channels) and np.isfinite(y).all() and np.abs(y).max() > 1e-3
+SMALL = b"""
+[racks.small]
+channels = 2
+slots = [{ type = "gain", knobs = { gain = -6.0 } }, { type = "gain", knobs = { gain = -3.0 }, bypass = true }]
+"""
+
+
+def test_a_rack_is_measured_as_it_plays(monkeypatch):
+    racks, problems = parse(SMALL, Path("racks.toml"), catalogue())
+    assert not problems
+    monkeypatch.setattr(bench, "_shipped", lambda: racks.racks)
+    step, channels = bench.step_for("jax", "rack:small", 64)
+    x = np.repeat(bench.plucks(16384)[:, None], channels, axis=1)
+    y = np.concatenate([step(x[at : at + 64]) for at in range(0, len(x), 64)])
+    late = make("limiter", channels=2).latency
+    settled = slice(12288, None)  # a bypass fades in
+    np.testing.assert_allclose(y[late:][settled], x[: len(x) - late][settled] * 10 ** (-6 / 20), atol=1e-5)
 
 
 def test_blocks_come_one_after_another_and_are_all_timed():
