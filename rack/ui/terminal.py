@@ -6,11 +6,10 @@ import asyncio
 import gc
 import os
 import time
-from typing import Any, cast
+from typing import Any
 
 from textual.app import App
 from textual.binding import Binding
-from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.theme import BUILTIN_THEMES, Theme
 
 from rack.catalogue import BoxInfo, catalogue
@@ -19,7 +18,6 @@ from rack.protocol import Notice, Reply, Snapshot, Turned
 from .art import colours
 from .art.look import look_of
 from .client import Client, Message
-from .commands import COMMANDS, key_names
 from .governor import Governor, writer_backlog
 from .mirror import Mirror
 from .screens.rack import RackScreen
@@ -43,37 +41,12 @@ def theme_of(name: str) -> Theme:
     )  # fmt: skip
 
 
-class Commands(Provider):
-    """The palette: every command of the table, and every preset."""
-
-    def _entries(self) -> list[tuple[str, Any, str]]:
-        app = cast(RackApp, self.app)
-        out = [
-            (c.help, lambda c=c: app.rack_screen.run_action(c.binding), f"{c.group}   {' '.join(key_names(c))}")
-            for c in COMMANDS
-            if c.where == "rack" and c.name not in ("previous", "next", "palette")
-        ]
-        racks = [(f"Preset: {name}", lambda name=name: app.change("rack", name), "") for name in app.mirror.view.racks]
-        return [*out, *racks]
-
-    async def discover(self) -> Hits:
-        for text, run, note in self._entries():
-            yield DiscoveryHit(text, run, help=note or None)
-
-    async def search(self, query: str) -> Hits:
-        matcher = self.matcher(query)
-        for text, run, note in self._entries():
-            if (score := matcher.match(text)) > 0:
-                yield Hit(score, matcher.highlight(text), run, help=note or None)
-
-
 class RackApp(App[None], inherit_bindings=False):
     """The terminal. Everything that matters lives in the server; this can be killed at any time."""
 
     CSS_PATH = "rack.tcss"
     TITLE = "nafx-rack"
-    COMMANDS = {Commands}
-    COMMAND_PALETTE_BINDING = "ctrl+p"
+    ENABLE_COMMAND_PALETTE = False  # ours is a list like the others
     BINDINGS = [Binding("ctrl+c", "how_to_leave", show=False, priority=True)]
 
     def __init__(self, socket_path: str, *, glyphs: str = "auto", rate_hz: float | None = None,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from ..commands import BY_NAME, COMMANDS, key_names
 from ..widgets.xypad import Axis
 from .dialogs import Ask, Choice, Confirm, Pick, file_there
 from .overlays import Help, Jump
@@ -94,6 +95,19 @@ async def stop(screen: RackScreen) -> None:
         screen.app.stop()
 
 
+async def palette(screen: RackScreen) -> None:
+    """Every command of the table and every preset, to be found by typing."""
+    hidden = ("previous", "next", "palette")
+    commands = [c for c in COMMANDS if c.where == "rack" and c.name not in hidden]
+    choices = [Choice(c.name, c.help, " ".join(key_names(c)), c.group) for c in commands]
+    presets = [Choice(f"preset {name}", f"Preset: {name}") for name in screen.app.mirror.view.racks]
+    chosen = await screen.app.push_screen_wait(Pick("commands", [*choices, *presets]))
+    if chosen in BY_NAME:
+        screen.call_later(screen.run_action, BY_NAME[chosen].binding)
+    elif chosen:
+        screen.app.change("rack", chosen.removeprefix("preset "))
+
+
 async def jump(screen: RackScreen) -> None:
     """Letters over the controls."""
     widget = await screen.app.push_screen_wait(Jump(screen.controls()))
@@ -149,7 +163,6 @@ ACTS: dict[str, Callable[[RackScreen], None]] = {
     "previous": lambda screen: screen.step_focus(-1),
     "next": lambda screen: screen.step_focus(1),
     "help": _help,
-    "palette": lambda screen: screen.app.action_command_palette(),
     "leave": lambda screen: screen.app.leave(),
-    **{act.__name__: _asking(act) for act in (add, edit, source, save, save_as, stop, jump)},
+    **{act.__name__: _asking(act) for act in (add, edit, source, save, save_as, stop, jump, palette)},
 }

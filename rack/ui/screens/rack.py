@@ -117,8 +117,9 @@ class RackScreen(Screen[None]):
 
     @property
     def _scope_hz(self) -> float:
-        """15 pictures a second; fewer small ones beside the rack, and fewer of a size that fills a large terminal."""
-        return 8.0 if self.page == "rack" else min(15.0, 15.0 * 2400 / (self.size.width * self.size.height))
+        """15 pictures a second; fewer beside the rack, over a slow line, and where one fills a large terminal."""
+        most = 8.0 if self.page == "rack" else 15.0 * min(1.0, 2400 / (self.size.width * self.size.height))
+        return min(most, max(self.app.rate_hz, 1.0) / 2)
 
     @property
     def visible_scope(self) -> Scope | None:

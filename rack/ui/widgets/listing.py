@@ -73,7 +73,8 @@ class Listing(Drawn, can_focus=True):
     def draw(self, width: int, height: int) -> list[Row]:
         last = max(len(self._lines) - height, 0)
         self._top = min(max(self._top, self.at - height + 1), max(self.at, 0), last)
-        wide = min(max((len(name) for name, _ in self._lines), default=0), width // 2)
+        names, abouts = (max((len(line[i]) for line in self._lines), default=0) for i in (0, 1))
+        wide = max(min(names, width - 5 - min(abouts, width // 3)), 1)
         rows: list[Row] = []
         for i, (name, about) in enumerate(self._lines[self._top : self._top + height], self._top):
             chosen = i == self.at

@@ -313,7 +313,7 @@ async def test_xy_page():
 async def test_scope_page():
     async with stage() as s:
         await s.press("S")
-        await s.until(lambda: s.server.subscriptions and s.server.subscriptions[-1].scope or s.app.rate_hz == 0)
+        await s.until(lambda: s.screen.visible_scope is not None)
         s.server.push(levels(1))
         await s.until(lambda: s.app.client.telemetry == levels(1))
         s.app.tick()
@@ -327,6 +327,18 @@ async def test_scope_page():
         assert "FROZEN" in frozen and s.text == frozen
         await s.press("R")
         await s.until(lambda: s.screen.page == "rack" and isinstance(s.app.focused, Knob))
+
+
+async def test_scope_samples_are_asked_for_only_where_they_are_drawn():
+    async with stage(rate_hz=30.0) as s:
+        await s.until(lambda: s.server.subscriptions)
+        assert s.server.subscriptions[-1].rate_hz == 30.0 and not s.server.subscriptions[-1].scope
+        await s.press("S")
+        await s.until(lambda: s.server.subscriptions[-1].scope)
+        s.server.push(levels(1))
+        await s.until(lambda: sum(ord(c) > 0x2800 for c in s.text) > 150)  # the timer draws by itself
+        await s.press("R")
+        await s.until(lambda: not s.server.subscriptions[-1].scope)
 
 
 async def test_large_terminals_show_everything_large_with_pad_and_scope():
