@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def assets_folder() -> Path:
-    """The folder of `irs/`, `audio/` and `models/`: beside the package in a checkout, inside it in an installed wheel.
+    """The folder of `irs/`, `audio/` and `models/`: beside the packages in a checkout, inside `rack` in a wheel.
 
     Raises FileNotFoundError naming both places where there is neither.
     """
     package = Path(__file__).resolve().parent
-    places = (package.parent / "assets", package / "_assets")
+    places = (package.parent / "assets", package.parent / "rack" / "_assets")
     for place in places:
         if (place / "SOURCES.md").is_file():
             return place

@@ -228,7 +228,7 @@ class PerChannel(nnx.Module):
     def initial_state(self, knobs=None):
         one = self.box.initial_state(knobs)
         if self.unrolled:
-            return (one,) * self.channels
+            return tuple(jax.tree.map(jnp.copy, one) for _ in range(self.channels))  # buffers of their own: they are donated
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self.channels, *jnp.shape(leaf))), one)
 
     def step(self, state, x, knobs):

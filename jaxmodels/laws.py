@@ -45,7 +45,7 @@ def verify_effect(
 
     _declarations(effect)
     for name, knobs in (("still", hold(still, length)), ("moving", moving)) if k else (("no", hold(still, length)),):
-        whole, _ = effect.step(effect.initial_state(knobs[0]), x, knobs)
+        whole, _ = _step(effect, _initial(effect, knobs[0]), x, knobs)
         scale = max(float(jnp.abs(whole).max()), 1e-3)
         if whole.shape != x.shape or whole.dtype != jnp.float32:
             raise LawBroken(f"shape: a block {x.shape} float32 came out as {whole.shape} {whole.dtype}")
@@ -99,12 +99,17 @@ def _cut(rng, length, cut, blocks):
 
 
 @jax.jit
+def _initial(effect, knobs):
+    return effect.initial_state(knobs)
+
+
+@jax.jit
 def _step(effect, state, x, knobs):
     return effect.step(state, x, knobs)
 
 
 def _stream(effect, x, knobs, sizes, packed):
-    state = effect.initial_state(knobs[0])
+    state = _initial(effect, knobs[0])
     state = ring.pack(state, max(sizes)) if packed else state
     shapes = jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), state)
     at, ys = 0, []
@@ -119,7 +124,7 @@ def _stream(effect, x, knobs, sizes, packed):
 
 
 def _pack_round_trip(effect, x, knobs):
-    _, state = effect.step(effect.initial_state(knobs[0]), x, knobs)
+    _, state = _step(effect, _initial(effect, knobs[0]), x, knobs)
     back = ring.unpack(ring.pack(state, 64))
     same = jax.tree.map(lambda a, b: bool((jnp.asarray(a) == jnp.asarray(b)).all()), state, back)
     if not all(jax.tree.leaves(same)):
@@ -129,7 +134,7 @@ def _pack_round_trip(effect, x, knobs):
 def _gradients(effect, x, knobs, tolerance):
     weight = jnp.sin(jnp.arange(len(x), dtype=jnp.float32))[:, None]
     half = len(x) // 3
-    start = effect.initial_state(knobs[0])
+    start = _initial(effect, knobs[0])
 
     def whole(x):
         return (effect.step(start, x, knobs)[0] * weight).sum()
@@ -146,7 +151,7 @@ def _gradients(effect, x, knobs, tolerance):
 def _causality(effect, x, knobs, rng):
     at = len(x) // 2
     other = x.at[at:].set(jnp.asarray(rng.uniform(-1, 1, x[at:].shape), jnp.float32))
-    start = effect.initial_state(knobs[0])
+    start = _initial(effect, knobs[0])
     a, b = _step(effect, start, x, knobs)[0], _step(effect, start, other, knobs)[0]
     if not (a[:at] == b[:at]).all():
         raise LawBroken(f"causality: samples before {at} changed with the samples after it")
@@ -158,7 +163,7 @@ def _receptive_field(effect, x, knobs, rng, tolerance):
     field = effect.receptive_field
     at = len(x) - field  # the last sample may hear x[at:], not what is before
     other = x.at[:at].set(jnp.asarray(rng.uniform(-1, 1, x[:at].shape), jnp.float32))
-    start = effect.initial_state(knobs[0])
+    start = _initial(effect, knobs[0])
     a, b = _step(effect, start, x, knobs)[0], _step(effect, start, other, knobs)[0]
     scale = max(float(jnp.abs(a).max()), 1e-3)
     _close("receptive field", b[-1], a[-1], tolerance * scale, f"declared {field}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jaxmodels.boxes import make
-from jaxmodels.dsp.gate import Gated, NoiseGate
+from jaxmodels.dsp.resample import at_rate
 from jaxmodels.effect import Chain, Effect, PerChannel
 from jaxmodels.recurrent import GRU, LSTM
 from jaxmodels.recurrent import Settings as Recurrent
@@ -30,15 +30,20 @@ def build(name: str) -> Effect:
     return EFFECTS[name].make()
 
 
-def gate_around_boxes() -> Effect:
-    return Gated(NoiseGate(channels=2), [make("gain", channels=2), make("low_pass", channels=2)])
-
-
 def short_delay(channels: int, ping_pong: bool = False) -> Effect:
     """A delay that echoes, untouched, after 2 ms: the laws listen for 640 samples."""
     delay = make("delay", {"ping_pong": ping_pong}, channels=channels)
     delay.knobs = (replace(delay.knobs[0], default=2.0), *delay.knobs[1:])
     return delay
+
+
+def resampled(own: int, rack: int, channels: int = 1) -> Effect:
+    return at_rate(LSTM(Recurrent(inputs=2, hidden=4), sample_rate=own), rack, channels)
+
+
+def resampled_tcn(own: int, rack: int) -> Effect:
+    settings = MicroTCN.Settings(blocks=2, width=4, kernel_size=4, dilation_growth=30)
+    return at_rate(MicroTCN(settings, sample_rate=own), rack)
 
 
 def small_micro(causal: bool) -> Effect:
@@ -50,7 +55,7 @@ EFFECTS: dict[str, Row] = {
     "gain on each channel": Row(lambda: PerChannel(make("gain"), 2)),
     "level": box("level", channels=2, length=640, blocks=(64,)),
     "noise gate": box("noise_gate", length=640, blocks=(64,)),
-    "gate around gain and low-pass": Row(gate_around_boxes, {"length": 640, "blocks": (5, 64)}),
+    "noise gate, stereo": box("noise_gate", channels=2, length=640, blocks=(5, 64)),
     "dc block": box("dc_block", channels=2, length=640, blocks=(1, 64)),
     "low-pass": box("low_pass", length=640, blocks=(64,)),
     "eq": box("eq", channels=2, length=640, blocks=(1, 64)),
@@ -58,6 +63,11 @@ EFFECTS: dict[str, Row] = {
     "delay, ping-pong": Row(lambda: short_delay(channels=2, ping_pong=True), {"length": 640, "blocks": (1, 160)}),
     "limiter": box("limiter", level=3.0, tolerance=1e-5, length=704, blocks=(1, 64)),
     "limiter, stereo": box("limiter", channels=2, level=3.0, tolerance=1e-5, blocks=(100,), gradients=False),
+    "lstm of 44.1 kHz in a rack of 48": Row(lambda: resampled(44100, 48000), {"length": 640, "blocks": (1, 64)}),
+    "lstm of 48 kHz in a stereo rack of 96": Row(lambda: resampled(48000, 96000, 2), {"length": 640, "blocks": (5,)}),
+    "tcn of 48 kHz in a rack of 44.1": Row(
+        lambda: resampled_tcn(48000, 44100), {"length": 640, "blocks": (64,), "flat_response": False}
+    ),
     "lstm": Row(lambda: LSTM(Recurrent(hidden=8)), {"blocks": (1, 70)}),
     "lstm, two layers, three inputs": Row(
         lambda: LSTM(Recurrent(inputs=3, hidden=8, layers=2, bias=False, skip=False)), {"blocks": (5, 64)}
@@ -76,14 +86,16 @@ EFFECTS: dict[str, Row] = {
     "micro tcn": Row(lambda: small_micro(causal=True), {"blocks": (7, 64)}),
     "micro tcn, not causal": Row(lambda: small_micro(causal=False), {"blocks": (3, 129), "flat_response": False}),
     "random overdrive": box("random_overdrive", blocks=(1, 64)),
-    "random overdrive, stereo, long past": box(
-        "random_overdrive", {"layers": 3, "kernel_size": 5, "dilation_growth": 4, "seed": 1}, 2, blocks=(17, 64)
+    "random overdrive, stereo, biased sines, long past": box(
+        "random_overdrive",
+        {"layers": 4, "kernel_size": 6, "dilation_growth": 4, "bias": True, "activation": "sine"},
+        channels=2,
+        blocks=(65,),
     ),
-    "random overdrive, chaotic": box(
-        "random_overdrive", {"layers": 4, "activation": "sine30", "init": "normal"}, blocks=(2, 129), gradients=False
+    "random overdrive, depthwise, chaotic": box(
+        "random_overdrive",
+        {"layers": 4, "depthwise": True, "activation": "sine30", "init": "normal"},
+        blocks=(3,),
+        gradients=False,
     ),
-    "random overdrive, biased sines": box(
-        "random_overdrive", {"layers": 3, "bias": True, "activation": "sine"}, blocks=(3, 64)
-    ),
-    "random overdrive, depthwise": box("random_overdrive", {"layers": 3, "depthwise": True}, 2, blocks=(1, 100)),
 }

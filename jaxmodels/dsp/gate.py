@@ -1,12 +1,11 @@
 """The noise gate: silence between the notes.
 
 Usually a gate hears what it gates. Behind a drive that is the wrong ear: the drive has brought hiss and note close
-together. `Gated` therefore listens in front of other boxes and acts behind them.
+together. With the setting `listen = "input"` it hears what goes into the rack, and acts where it stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -14,8 +13,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-from .. import ring
-from ..effect import Block, Chain, Effect, Knob, Knobs, when_moving
+from ..effect import Block, Knob, Knobs, when_moving
 from ..settings import setting
 from .gain import amplitude
 
@@ -35,11 +33,9 @@ class NoiseGate(nnx.Module):
 
     @dataclass(frozen=True)
     class Settings:
-        """Where the gate listens: "before" asks who builds the rack to wrap it in `Gated`; alone it listens here."""
+        """Where the gate listens: to what it gates, or to the input of the whole rack, which `step` gets as `key`."""
 
-        listen: str = setting(
-            "here", choices=("here", "before"), help="Listen to what is gated, or to what goes into the boxes before."
-        )
+        listen: str = setting("here", choices=("here", "input"), help="Listen here, or to what goes into the rack.")
 
     knobs = (
         Knob("threshold", "dB", -100.0, 0.0, -70.0),
@@ -51,6 +47,7 @@ class NoiseGate(nnx.Module):
     sample_rate = None
     latency = 0
     receptive_field = None
+    keyed = True  # `step` takes another signal to listen to
 
     def __init__(self, settings: Settings = Settings(), *, sample_rate: int = 48000, channels: int = 1):
         self.settings, self.channels, self.rate = settings, channels, sample_rate
@@ -90,43 +87,7 @@ class NoiseGate(nnx.Module):
         state, gains = lax.scan(one, state, (jnp.abs(key).max(axis=1), rows))
         return gains[:, None], state
 
-    def step(self, state, x, knobs):
-        gains, state = self.gains(state, x, knobs)
+    def step(self, state, x, knobs, key: Block | None = None):
+        listens = x if key is None or self.settings.listen == "here" else key
+        gains, state = self.gains(state, listens, knobs)
         return x * gains, state
-
-
-class Gated(nnx.Module):
-    """A gate around other boxes: it hears what goes into them and acts on what comes out of them.
-
-    Itself a box. Its knobs are the gate's, then those of the boxes in order. The gain waits for as long as the boxes
-    lag, so that it meets the samples it was made for. For a gate whose setting is `listen = "before"`, who builds a
-    rack puts `Gated(gate, boxes)` where these boxes and the gate behind them stood in the row.
-
-    Raises ValueError where gate and boxes differ in their channels or were built for different rates.
-    """
-
-    def __init__(self, gate: NoiseGate, boxes: Effect | Sequence[Effect]):
-        inner = Chain(boxes) if isinstance(boxes, Sequence) else boxes
-        if gate.channels != inner.channels:
-            raise ValueError(f"a gate of {gate.channels} channels cannot act on boxes of {inner.channels}")
-        if inner.sample_rate not in (None, gate.rate):
-            raise ValueError(f"a gate built for {gate.rate} Hz cannot act on boxes at {inner.sample_rate} Hz")
-        self.gate, self.inner = nnx.data(gate), nnx.data(inner)
-        self.knobs = (*gate.knobs, *inner.knobs)
-        self.settings = gate.settings
-        self.channels, self.sample_rate = inner.channels, inner.sample_rate
-        self.latency, self.receptive_field = inner.latency, None
-
-    def initial_state(self, knobs=None):
-        """The gate's state, the gains that still wait for their samples, the state of the boxes."""
-        count = len(self.gate.knobs)
-        mine, theirs = (None, None) if knobs is None else (knobs[:count], knobs[count:])
-        return self.gate.initial_state(mine), ring.silence(1, self.latency), self.inner.initial_state(theirs)
-
-    def step(self, state, x, knobs):
-        gate, waiting, inner = state
-        count = len(self.gate.knobs)
-        gains, gate = self.gate.gains(gate, x, knobs[:, :count])
-        window = ring.extend(waiting, gains.T)
-        y, inner = self.inner.step(inner, x, knobs[:, count:])
-        return y * window.tap(self.latency).T, (gate, window.after, inner)

@@ -42,6 +42,7 @@ class Callback:
         self._ramp = np.arange(1, stream.block + 1, dtype=np.float32)[:, None]
         for counter in (shared.blocks, shared.late, shared.nonfinite, shared.errors, shared.starved, shared.lost):
             counter[0] = 0
+        shared.times_us.fill(0)  # all its memory is there before the first block
 
     @property
     def silent(self) -> bool:

@@ -239,7 +239,7 @@ class Server:
 
     def _get(self, key: str) -> Any:
         if key == "engine":
-            return health.health(self.shared, self.engine.pid, self.planner.is_fused)
+            return health.health(self.shared, self.engine.pid, self.planner.is_fused) | {"workshop": self.workshop.pid}
         if key == "engine.times":
             return health.times_us(self.shared)
         return get(self.state, self.world, self._view(), key)
@@ -326,9 +326,9 @@ class Server:
         match message:
             case WorkshopReady():
                 self.planner.workshop_ready()
-                return
+            case Fused():
+                self.planner.fused(message)
             case Built():
-                known = self.planner.spec_of(message.ticket)
                 facts = Facts(
                     knobs=message.knobs,
                     latency=message.latency,
@@ -336,18 +336,19 @@ class Server:
                     parameters=message.parameters,
                     sample_rate=message.sample_rate,
                 )
-                id = self.planner.built(message)
+                self._answered(message.ticket, self.planner.built(message), facts)
             case Failed():
-                known, facts = self.planner.spec_of(message.ticket), Facts(error=message.error)
                 id = self.planner.failed(message)
                 if id is not None:
                     name = f"slot {id}" if id != LIMITER_ID else "the limiter at the end, without which nothing plays"
                     self.clients.notice("error", f"{name}: {message.error}")
-            case Fused():
-                self.planner.fused(message)
-                return
-        if id is not None:
-            self.state = replace(self.state, facts={**self.state.facts, known.key(): facts})
+                self._answered(message.ticket, id, Facts(error=message.error))
+
+    def _answered(self, ticket: int, id: str | None, facts: Facts) -> None:
+        """What the workshop found out about a slot that is still wanted."""
+        box = self.planner.spec_of(ticket)
+        if id is not None and box is not None:
+            self.state = replace(self.state, facts={**self.state.facts, box.key(): facts})
             self._plan()
             self._show()
 

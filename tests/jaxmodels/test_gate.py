@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from jaxmodels.boxes import SettingError, make
-from jaxmodels.dsp.gate import Gated, NoiseGate
-from jaxmodels.effect import PerChannel, apply, hold, positions
+from jaxmodels.dsp.gate import NoiseGate
+from jaxmodels.effect import apply, hold, positions
 
 RATE = 48000
 MS = RATE // 1000
@@ -118,49 +117,18 @@ def test_opening_and_closing_do_not_depend_on_the_cut():
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=1e-9)
 
 
-class Late(nnx.Module):
-    """Ten times as loud, thirty samples late."""
-
-    knobs, settings, channels, sample_rate, latency, receptive_field = (), None, 1, None, 30, 31
-
-    def initial_state(self, knobs=None):
-        return jnp.zeros((self.latency, 1))
-
-    def step(self, state, x, knobs):
-        whole = jnp.concatenate([state, x])
-        return 10 * whole[: len(x)], whole[len(x) :]
-
-
-def test_a_gate_around_boxes_listens_before_them():
-    """Noise of -80 dB, 24 dB louder behind the drive: only the gate that listens before it knows what is noise."""
-    drive = make("gain")
-    around = Gated(NoiseGate(), [drive])
-    noise = tone(2000, -80.0)
-    knobs = positions(around, {"gain": 24.0})
-    assert not np.any(apply(around, noise, knobs))
+def test_behind_a_drive_it_can_listen_to_the_input_of_the_rack():
+    """Noise of -80 dB, 24 dB louder behind the drive: only the gate that hears the input knows what is noise."""
+    drive, here, before = make("gain"), make("noise_gate"), make("noise_gate", {"listen": "input"})
+    noise = jnp.asarray(tone(2000, -80.0))[:, None]
     driven = apply(drive, noise, positions(drive, {"gain": 24.0}))
-    assert np.any(apply(make("noise_gate"), driven))
-
-
-def test_a_gate_around_late_boxes_acts_as_late():
-    around, gate = Gated(NoiseGate(), Late()), make("noise_gate")
-    assert around.latency == 30
-    x = note(100 * MS, 10 * MS)
-    y, want = np.asarray(apply(around, x)), 10 * np.asarray(apply(gate, x))
-    np.testing.assert_allclose(y[30:], want[:-30], rtol=1e-6, atol=1e-9)
-    assert not y[:30].any()
-
-
-def test_a_gate_around_boxes_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match="boxes of 2"):
-        Gated(NoiseGate(), [PerChannel(Late(), 2)])
-    other = Late()
-    other.sample_rate = 44100
-    with pytest.raises(ValueError, match="48000 Hz"):
-        Gated(NoiseGate(), other)
+    knobs = hold(jnp.asarray(positions(here, {})), 2000)
+    assert np.any(here.step(here.initial_state(), driven, knobs, key=noise)[0])
+    assert not np.any(before.step(before.initial_state(), driven, knobs, key=noise)[0])
+    assert np.any(before.step(before.initial_state(), driven, knobs)[0])  # alone it hears itself
 
 
 def test_the_setting_says_where_it_listens():
-    assert make("noise_gate", {"listen": "before"}).settings.listen == "before"
-    with pytest.raises(SettingError, match="here, before"):
+    assert make("noise_gate", {"listen": "input"}).settings.listen == "input"
+    with pytest.raises(SettingError, match="here, input"):
         make("noise_gate", {"listen": "behind"})
