@@ -12,7 +12,7 @@ from .catalogue import KnobInfo, SettingInfo
 from .paths import assets
 
 
-def nearest(word: str, known) -> str:
+def nearest(word: object, known) -> str:
     """`; did you mean x?`, or nothing where nothing is near."""
     found = difflib.get_close_matches(str(word), [str(k) for k in known], 1, 0.6)
     return f"; did you mean {found[0]}?" if found else ""
@@ -133,8 +133,8 @@ def tidy(value: float) -> float:
 
 
 RESERVED = frozenset(
-    "audio bypass compare keys limiter meters models mute notes rack racks record redo save slots source status stop"
-    " undo vary xy".split()
+    "audio bypass compare irs keys limiter meters models mute notes rack racks record redo save slots source status"
+    " stop undo vary xy".split()
 )
 
 

@@ -128,11 +128,12 @@ def parse(raw: bytes, path: Path, catalogue: Catalogue) -> tuple[Racks, tuple[Pr
     """As `load`, from bytes; `path` names the file in messages, and its folder is where models are looked for."""
     try:
         content = raw.decode()
-        table = tomllib.loads(content)
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         said = f"byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8"
         raise ConfigError(f"{path.name}:{line}: {said}") from None
+    try:
+        table = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         said, _, place = str(error).rpartition(" (at ")
         line = place.removeprefix("line ").split(",")[0] if place.startswith("line ") else str(content.count("\n") + 1)

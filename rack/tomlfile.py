@@ -42,9 +42,9 @@ def merged(text: str, racks: Racks, path: Path, catalogue: Catalogue) -> str:
     def read(text: str) -> Racks:
         return parse(text.encode(), path, catalogue)[0]
 
-    def says(text: str | None, name: str) -> bool:
+    def says(text: str, name: str) -> bool:
         try:
-            return text is not None and _sound(read(text).racks[name]) == _sound(racks.racks[name])
+            return _sound(read(text).racks[name]) == _sound(racks.racks[name])
         except (ConfigError, KeyError):
             return False
 
@@ -56,7 +56,7 @@ def merged(text: str, racks: Racks, path: Path, catalogue: Catalogue) -> str:
             continue
         for attempt in (_change, _rewrite):
             changed = attempt(text, name, before, rack, read, path.parent)
-            if says(changed, name):
+            if changed is not None and says(changed, name):
                 text = changed
                 break
         else:

@@ -331,6 +331,7 @@ def get(state: State, world: World, view: View, key: str) -> Any:
         "xy.x": lambda: scene.rack.xy[0],
         "xy.y": lambda: scene.rack.xy[1],
         "models": lambda: world.models(),
+        "irs": lambda: world.responses(),
         "notes": lambda: scene.rack.notes,
         "audio": lambda: asdict(state.audio) | {"now": msgspec.to_builtins(view.audio)},
     }

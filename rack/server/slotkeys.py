@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from msgspec.structs import replace
 
 from ..catalogue import SettingInfo
@@ -115,14 +117,16 @@ def _model(world: World, slot: Slot, value) -> str:
 
 
 def _step_model(world: World, slot: Slot, step: int) -> Slot:
-    """The next file in the folder: of a model, or of a setting that names one; else the next seed."""
+    """The next file in the folder, of a model or of an impulse response; or the next seed."""
     infos = {info.name: info for info in settings_of(world, slot)}
     if slot.type == MODEL:
-        return mended(slot, model=_neighbour(world, slot.model, step))
-    for name, info in infos.items():
-        path = slot.settings.get(name, info.default)
-        if info.type == "str" and isinstance(path, str) and (found := world.find(path) if path else ""):
-            return mended(slot, settings={**slot.settings, name: _neighbour(world, found, step)})
+        return mended(slot, model=_neighbour(world.beside(slot.model), slot.model, step))
+    if "ir" in infos:
+        name = slot.settings.get("ir", infos["ir"].default)
+        there = world.responses()
+        path = world.find(name) or next((p for p in there if name and Path(p).stem == name), "")
+        chosen = _neighbour(world.beside(path) if path else there, path, step)
+        return mended(slot, settings={**slot.settings, "ir": chosen})
     if "seed" in infos:
         info = infos["seed"]
         low, high = int(info.low or 0), int(info.high if info.high is not None else 1 << 30)
@@ -131,10 +135,9 @@ def _step_model(world: World, slot: Slot, step: int) -> Slot:
     raise ValueError("this box plays no file; only models and impulse responses have a next one")
 
 
-def _neighbour(world: World, path: str, step: int) -> str:
-    files = world.beside(path)
+def _neighbour(files: list[str], path: str, step: int) -> str:
     if not files:
-        raise ValueError(f"there is no model beside {path or '(none)'}")
+        raise ValueError(f"there is no other file beside {path or '(none)'}")
     if path not in files:
         return files[0]
     return files[(files.index(path) + step) % len(files)]

@@ -65,6 +65,7 @@ class World(msgspec.Struct, frozen=True):
     check_sound: Callable[[str], str] = lambda path: ""  # what is wrong with a sound file, or ""
     recording: Callable[[], str] = lambda: ""  # a path for a new recording
     models: Callable[[], list[str]] = lambda: []  # model files that could be chosen
+    responses: Callable[[], list[str]] = lambda: []  # impulse responses that could be chosen
 
 
 def begin(racks: Racks) -> State:

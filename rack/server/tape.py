@@ -89,7 +89,7 @@ class Tape:
     `report(text, recording)` is called from that thread when something ended by itself: `recording` tells which.
     """
 
-    def __init__(self, shared: Shared, report: Callable[[str, bool], None]):
+    def __init__(self, shared: Shared, report: Callable[[str, bool], object]):
         self._shared, self._report = shared, report
         self._lock, self._wake, self._closed = threading.Lock(), threading.Event(), False
         self._loop: Loop | None = None

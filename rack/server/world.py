@@ -12,12 +12,13 @@ from .state import World
 from .tape import check_sound
 
 MODEL_SUFFIXES = (".json", ".nam", ".aidax", ".safetensors", ".npz", ".pt", ".pth", ".h5", ".keras", ".gz")
-MOST_MODELS = 1000
+SOUND_SUFFIXES = (".wav", ".flac", ".aif", ".aiff")
+MOST_FILES = 1000
 
 
 def world(boxes: dict[str, BoxInfo]) -> World:
     """The real one."""
-    return World(boxes, find, beside, check_sound, recording, models)
+    return World(boxes, find, beside, check_sound, recording, models, responses)
 
 
 def find(name: str) -> str:
@@ -43,11 +44,20 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
 
 def models() -> list[str]:
     """Model files that can be chosen by name: the user's and the shipped ones."""
+    return _below("models", MODEL_SUFFIXES)
+
+
+def responses() -> list[str]:
+    """The same for impulse responses."""
+    return _below("irs", SOUND_SUFFIXES)
+
+
+def _below(name: str, suffixes: tuple[str, ...]) -> list[str]:
     found: list[str] = []
-    for folder in (paths.data_folder() / "models", paths.assets() / "models"):
-        for below in (folder, *sorted(p for p in folder.glob("*") if p.is_dir())):
-            found += _files(below, MODEL_SUFFIXES)
-    return found[:MOST_MODELS]
+    for folder in (paths.data_folder() / name, paths.assets() / name):
+        for place in (folder, *sorted(p for p in folder.glob("*") if p.is_dir())):
+            found += _files(place, suffixes)
+    return found[:MOST_FILES]
 
 
 def recording() -> str:

@@ -38,6 +38,7 @@ def state_of_world():
         check_sound=lambda path: "" if path.startswith("/loops") else "is no sound file",
         recording=lambda: "/rec/1.wav",
         models=lambda: ["/m/a.json"],
+        responses=lambda: ["/irs/one.wav", "/irs/two.wav"],
     )
 
 
@@ -178,6 +179,9 @@ def test_the_next_model_impulse_response_and_seed():
     assert at(run(START, ("amp.model.step", 1)), "amp.model") == "/m/b.json"
     assert at(run(START, ("amp.model.step", -1)), "amp.model") == "/m/c.json"
     assert at(run(START, ("cab.model.step", "1")), "cab.ir") == "/irs/two.wav"
+    named = run(START, ("cab.ir", "two"))
+    assert at(named, "cab.ir") == "two" and at(run(named, ("cab.model.step", 1)), "cab.ir") == "/irs/one.wav"
+    assert at(run(named, ("cab.ir", ""), ("cab.model.step", 1)), "cab.ir") == "/irs/one.wav"
     assert at(run(START, ("drive.seed", 0), ("drive.model.step", -1)), "drive.seed") == 1024
 
 
