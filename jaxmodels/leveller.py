@@ -1,9 +1,9 @@
 """Keeps a processed signal as loud as the signal it was made from, free of DC, and below full scale.
 
-What makes it possible to turn on a box that nobody has heard before. Loudness is followed with a K-weighting of one-pole
-filters (ITU-R BS.1770's shape within 1 dB from 40 Hz up) over the same window on both sides, so the gain between them is
-right as soon as there is a signal, and stands still when there is none. Every recursion here is a one-pole low-pass,
-run a sample at a time.
+What makes it possible to turn on a box that nobody has heard before. Loudness is followed with a K-weighting made of
+one-pole filters (the shape of ITU-R BS.1770 within 1 dB above 50 Hz), over the same window on both sides: the gain
+between the two is right as soon as there is a signal, and stands still when there is none. Every recursion here is a
+one-pole low-pass, run a sample at a time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Overdrive from networks of random weights: every seed another pedal, safe to turn on unheard.
 
-The network is a plain stack of convolutions (Steinmetz and Reiss, "Randomized overdrive neural networks", 2020). What it
-does to level and DC is a matter of luck too, over more than 200 dB; so each draw is measured once, when it is made, on
-plucked strings at every drive, and what comes out is then kept at the loudness of what went in (see `leveller`).
+The network is a plain stack of convolutions (Steinmetz and Reiss, "Randomized overdrive neural networks", 2020). What
+it does to level and DC is a matter of luck too, over more than 200 dB; so each draw is measured once, when it is made,
+on plucked strings at every drive, and what comes out is then kept at the loudness of what went in (see `leveller`).
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class RandomizedOverdrive(nnx.Module):
     of 0.6 the wet signal bends softly, and it never reaches 1.
 
     Networks are drawn from the seed until one answers: some are dead (a narrow ReLU net may be constant, softshrink
-    silences what is small). Each draw is tried at the input's level first, then up to 36 dB louder; the same seed always
-    ends with the same network. If nothing answers in 16 draws the box passes the dry signal.
+    silences what is small). Each draw is tried at the input's level first, then up to 36 dB louder; the same seed
+    always ends with the same network. If nothing answers in 16 draws the box passes the dry signal.
 
     Channels go through the same network, each with its own memory. The sums are made in a fixed order: such networks
-    can be chaotic, and every bit counts. Raises SettingError for a network that hears more than 2 s or needs more than a
-    million multiplications a sample; at 24 layers with a growth of 4 the receptive field would be centuries.
+    can be chaotic, and every bit counts. Raises SettingError for a network that hears more than 2 s (24 layers with a
+    growth of 4 would hear a century) or needs more than a million multiplications a sample.
     """
 
     @dataclass(frozen=True)

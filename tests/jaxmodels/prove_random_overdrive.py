@@ -3,7 +3,7 @@
     python -m tests.jaxmodels.prove_random_overdrive [--seeds 100] [--guitar egtr.wav] [--set bias=true init=normal ...]
 
 Every activation with every seed: once as the guitar comes at no drive, and once at one of nine combinations of input
-level (0, -12, -24 dB) and drive (-24, 0, +24 dB). Prints the worst of each activation; ends with 1 if a limit is broken.
+level (0, -12, -24 dB) and drive (-24, 0, +24 dB). Prints the worst of each activation; ends with 1 if any is unsafe.
 """
 
 from __future__ import annotations
