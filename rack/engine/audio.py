@@ -65,8 +65,7 @@ class PortAudio:
                 )
             playing = sd.query_devices(_device(stream.output_device), "output")
         except (sd.PortAudioError, ValueError) as error:
-            text = str(error).split(" [")[0]
-            raise DeviceError(f"cannot open {stream.output_device or 'the default device'}: {text}") from None
+            raise DeviceError(_said(stream, error)) from None
         self.device = str(playing["name"])
 
     def start(self) -> None:
@@ -91,6 +90,13 @@ class PortAudio:
 
     def _output_only(self, outputs, frames, when, status):
         self._callback(None, outputs)
+
+
+def _said(stream: Stream, error: Exception) -> str:
+    names = stream.output_device or stream.input_device
+    if not names and "device -1" in str(error):
+        return "there is no sound device"
+    return f"cannot open {names or 'the default device'}: {str(error).split(' [')[0]}"
 
 
 def openable(stream: Stream) -> bool:

@@ -1,4 +1,5 @@
-"""Is the sound device there? `python -m rack.engine.probe STREAM_JSON` exits with 0 where a stream could be opened.
+"""Is the sound device there? `python -m rack.engine.probe STREAM_JSON` exits with 0 where a stream could be opened, with 2 where it never can be
+because PortAudio is missing.
 
 A process of its own: PortAudio lists the devices once, when it starts.
 """
@@ -19,7 +20,7 @@ def main() -> int:
     try:
         return 0 if openable(stream) else 1
     except DeviceError:
-        return 1
+        return 2
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class Child:
         self._writer: asyncio.StreamWriter | None = None
         self._process: subprocess.Popen | None = None
         self._task: asyncio.Task | None = None
-        self._stopping = False
+        self._stopping = self._renewing = False
 
     @property
     def pid(self) -> int | None:
@@ -68,6 +68,12 @@ class Child:
         if self._writer and not self._writer.is_closing():
             self._writer.write(frame(message))
 
+    def renew(self, farewell: Any) -> None:
+        """End the process politely, to have a fresh one at once; `on_death` gets no reason."""
+        if self._process and not self._renewing:
+            self._renewing = True
+            self.send(farewell)
+
     async def _supervise(self) -> None:
         early = 0
         while not self._stopping:
@@ -75,6 +81,10 @@ class Child:
             reason = await self._live()
             if self._stopping:
                 return
+            if self._renewing:
+                self._renewing, early = False, 0
+                self._on_death("")
+                continue
             early = 0 if time.monotonic() - began > STEADY_S else early + 1
             wait = WAITS_S[min(max(early - 1, 0), len(WAITS_S) - 1)]
             self._on_death(reason + (f"; it is started again in {wait:g} s" if wait else ""))

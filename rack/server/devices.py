@@ -11,6 +11,7 @@ import msgspec
 from ..protocol import Stream
 
 PROBE = (sys.executable, "-m", "rack.engine.probe")
+FOUND, NEVER = 0, 2  # what a probe ends with; anything else: not now
 FIRST_S, LONGEST_S = 2.0, 15.0
 
 
@@ -39,21 +40,23 @@ class DeviceWatch:
         while True:
             await asyncio.sleep(wait)
             wait = min(wait * 1.5, LONGEST_S)
-            if await _there(stream):
+            code = await _probe(stream)
+            if code == FOUND:
                 self._found()
+            if code in (FOUND, NEVER):
                 return
 
 
-async def _there(stream: Stream) -> bool:
+async def _probe(stream: Stream) -> int:
     quiet = asyncio.subprocess.DEVNULL
     probe = await asyncio.create_subprocess_exec(
         *PROBE, msgspec.json.encode(stream).decode(), stdin=quiet, stdout=quiet, stderr=quiet
     )
     try:
         async with asyncio.timeout(10):
-            return await probe.wait() == 0
+            return await probe.wait()
     except TimeoutError:
-        return False
+        return 1
     finally:
         if probe.returncode is None:
             probe.kill()

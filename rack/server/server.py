@@ -44,6 +44,7 @@ from . import children, health, state, world
 from .beginning import first_state, problems_of
 from .children import Child
 from .clients import Clients
+from .devices import DeviceWatch
 from .journal import journal_of, write_journal
 from .keys import ChangeError, ResetMeters, Save, Stop, change, get
 from .line import LIMITER_ID, Planner, Wanted
@@ -79,6 +80,7 @@ class Server:
         self.engine = Child("engine", engine, FromEngine, self._from_engine, self._engine_died, fds=(self.shared.fd,))
         self.workshop = Child("workshop", workshop, FromWorkshop, self._from_workshop, self._workshop_died, nice=10)
         self.planner = Planner(self.shared.targets, self.workshop.send, self._to_engine, self._at_rest)
+        self.devices = DeviceWatch(self._device_is_back)
         self.stream = self._stream(self.state)  # the one that the engine has been told to play
         self._view_before = self._view()
         self._stop = asyncio.Event()
@@ -114,6 +116,7 @@ class Server:
             await self._end()
 
     async def _end(self) -> None:
+        self.devices.watch(None)
         if self.state.recording:
             await self._end_recording(self.state.recording)
         await asyncio.gather(self.engine.stop(Quit(), 1.5), self.workshop.stop())
@@ -363,6 +366,8 @@ class Server:
                 self.audio = AudioView(message.backend, message.device, message.rate, message.block, message.message)
                 if message.message:
                     self.clients.notice("warning", message.message)
+                stands_in = message.backend == "null" and self.stream.backend != "null"
+                self.devices.watch(self.stream if stands_in else None)
                 self._show()
             case Took(number):
                 self.planner.took(number)
@@ -387,10 +392,15 @@ class Server:
         }
         return said.get(kind, text)
 
+    def _device_is_back(self) -> None:
+        self.clients.notice("info", "the sound device is there; the rack moves to it")
+        self.engine.renew(Quit())
+
     def _engine_died(self, reason: str) -> None:
         self.planner.engine_gone()
         self.audio = replace(self.audio, backend="starting", message="")
-        self.clients.notice("error", f"{reason}; the rack plays on in a moment")
+        if reason:
+            self.clients.notice("error", f"{reason}; the rack plays on in a moment")
         self._show()
 
     def _workshop_died(self, reason: str) -> None:

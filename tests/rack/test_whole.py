@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 import time
 
 import pytest
@@ -114,3 +116,47 @@ def test_stop_leaves_nothing_behind(rack):
     assert not connect.paths.socket_path().exists()
     with pytest.raises(connect.NoServer):
         connect.Connection()
+
+
+def test_a_device_that_comes_back_is_taken_up_again(home, monkeypatch):
+    """JACK's dummy driver is the device: it dies while the rack plays, and is started again."""
+    if not shutil.which("jackd"):
+        pytest.skip("jackd is not installed: there is no device to lose")
+    monkeypatch.setenv("NAFX_RACK_HOME", str(home))
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", f"nafx-{os.getpid()}")
+    device = Device()
+    try:
+        with connect.start() as connection:
+            until(lambda: playing(connection), "the rack plays")
+            connection.set("audio.backend", "auto")
+            backend = lambda: connection.get("status")["audio"]["backend"]  # noqa: E731
+            until(lambda: backend() == "portaudio" and playing(connection), "it plays on the device")
+            device.stop()
+            until(lambda: backend() == "null", "the null output stands in")
+            blocks = connection.get("engine")["blocks"]
+            until(lambda: connection.get("engine")["blocks"] > blocks, "it plays on")
+            device.start()
+            until(lambda: backend() == "portaudio" and playing(connection), "it plays on the device again")
+            connection.set("audio.backend", "null")
+    finally:
+        connect.stop()
+        device.stop()
+
+
+class Device:
+    """jackd with its dummy driver."""
+
+    def __init__(self):
+        self.process = None
+        self.start()
+
+    def start(self):
+        command = ["jackd", "-n", os.environ["JACK_DEFAULT_SERVER"], "-d", "dummy", "-r", "48000", "-p", "256"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(1)
+        if self.process.poll() is not None:
+            pytest.skip("jackd does not start here")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(timeout=10)
