@@ -96,7 +96,8 @@ class Resampled(nnx.Module):
     """A box at its own rate inside a rack at another: a polyphase resampler in, the box, a polyphase resampler out.
 
     After m samples of the rack the box has had floor(m * up / down), where up / down is the reduced ratio of its rate
-    to the rack's. So a block of T runs the box for a fixed number of samples and then, under `lax.cond`, for one more.
+    to the rack's. So a block of T runs the box for a fixed number of samples or for one more: a `lax.cond` between two
+    whole steps, since a step of its own for that one sample would cost nearly as much as the rest.
     Knobs reach the box as they stood at the newest sample of the rack that it hears. Raises ValueError for rates below
     16 kHz, and for pairs of rates with no simple ratio.
 
@@ -139,7 +140,7 @@ class Resampled(nnx.Module):
     def initial_state(self, knobs=None):
         knobs = jnp.asarray(default_positions(self) if knobs is None else knobs, jnp.float32)
         inner = self.box.initial_state(knobs)
-        said = _one_more(self.box, inner, jnp.zeros((1, self.channels)), hold(knobs, 1))[0]
+        said = _step(self.box, inner, jnp.zeros((1, self.channels)), hold(knobs, 1))[0]
         return ResampledState(
             jnp.zeros((), jnp.int32),
             jnp.zeros((self.channels, self.table_in.shape[1] - 1)),
@@ -191,7 +192,7 @@ class Resampled(nnx.Module):
 
 
 @jax.jit
-def _one_more(box, state, x, knobs):
+def _step(box, state, x, knobs):
     return box.step(state, x, knobs)
 
 
