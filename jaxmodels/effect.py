@@ -74,12 +74,35 @@ class Effect(Protocol):
     axis: `jax.vmap` adds one.
     """
 
-    knobs: tuple[Knob, ...]  # K of them, turned live
-    settings: Any  # frozen dataclass of what is not a knob; changing one makes another box
-    channels: int  # C
-    sample_rate: int | None  # the only rate it works at; None: built for whatever rate it was told
-    latency: int  # samples by which the output lags
-    receptive_field: int | None  # past samples that can be heard, the present one included; None: unbounded
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """K of them, turned live."""
+        ...
+
+    @property
+    def settings(self) -> Any:
+        """What is not a knob, a frozen dataclass; changing one of these makes another box."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        ...
+
+    @property
+    def sample_rate(self) -> int | None:
+        """The only rate it works at, in Hz; None: it was built for whatever rate it was told."""
+        ...
+
+    @property
+    def latency(self) -> int:
+        """Samples by which the output lags."""
+        ...
+
+    @property
+    def receptive_field(self) -> int | None:
+        """Past samples that can be heard, the present one included; None: without bound."""
+        ...
 
     def initial_state(self, knobs: Float[Array, " K"] | None = None) -> State:
         """The state after endless silence with the knobs at these positions (defaults where None)."""
@@ -228,7 +251,8 @@ class PerChannel(nnx.Module):
     def initial_state(self, knobs=None):
         one = self.box.initial_state(knobs)
         if self.unrolled:
-            return tuple(jax.tree.map(jnp.copy, one) for _ in range(self.channels))  # buffers of their own: they are donated
+            # Buffers of their own: a state is donated, and no buffer can be twice.
+            return tuple(jax.tree.map(jnp.copy, one) for _ in range(self.channels))
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self.channels, *jnp.shape(leaf))), one)
 
     def step(self, state, x, knobs):

@@ -229,6 +229,8 @@ class Built(msgspec.Struct, frozen=True, tag="built"):
 
 
 class Fused(msgspec.Struct, frozen=True, tag="fused"):
+    """A whole row as one program."""
+
     ticket: int
     program: str
     seconds: float
@@ -307,6 +309,8 @@ ToEngine = Stream | Line | Source | Record | Mute | Quit
 
 
 class EngineReady(msgspec.Struct, frozen=True, tag="engine-ready"):
+    """The engine has started and waits for a stream."""
+
     pid: int
 
 

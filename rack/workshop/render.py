@@ -51,6 +51,7 @@ def render(
     latency = sum(effect.latency for effect in effects)
     samples, channels = x.shape
     states = tuple(initial_state(p.effect, p.positions, p.on, block) for p in row)
+    states = jax.tree.map(jnp.array, states)  # buffers of their own: they are donated
     targets = np.zeros((len(row), KNOBS), np.float32)
     for place, p in zip(targets, row, strict=True):
         place[0] = p.on
@@ -75,7 +76,7 @@ def _chunk(effects, states, blocks, targets, rate):
         y, states, _ = row_step(effects, rate, states, x, x, targets)
         return states, y
 
-    states, y = lax.scan(one, jax.tree.map(jnp.asarray, states), blocks)
+    states, y = lax.scan(one, states, blocks)
     return y, states
 
 

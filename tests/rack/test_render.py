@@ -100,7 +100,12 @@ def test_the_declared_latency_is_trimmed(phrase, tmp_path):
 
 @pytest.mark.parametrize(
     ("knob", "said"),
-    [("drive", "NAME=VALUE"), ("dirve=0.5", "no knob 'dirve'"), ("drive=2", "0 to 1"), ("drive=loud", "drive = 'loud'")],
+    [
+        ("drive", "NAME=VALUE"),
+        ("dirve=0.5", "no knob 'dirve'"),
+        ("drive=2", "0 to 1"),
+        ("drive=loud", "drive = 'loud'"),
+    ],
 )
 def test_a_wrong_knob_is_named(fixtures, phrase, tmp_path, knob, said):
     model = str(fixtures / "models/neuralpi/TS9.json")

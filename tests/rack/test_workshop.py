@@ -23,7 +23,6 @@ from rack.engine.program import Loader
 from rack.protocol import BoxSpec, Build, Built, Failed, Fuse, Fused, Line, Placed, WorkshopReady
 from rack.workshop import catalogue, programs
 from rack.workshop.build import Workshop
-
 from rack.workshop.row import KNOBS, Layout, check, glide, initial_state, prepare, row_step
 
 RATE = 48000
