@@ -58,12 +58,16 @@ def attach(args: argparse.Namespace) -> int:
 
 def begin(rack: str) -> None:
     """A server that plays this rack; says in one line where no sound card will be heard."""
-    from .doctor import sound_hint
+    try:
+        connection = connect.Connection()
+        hint = connection.view.audio.message
+    except connect.NoServer:
+        from .doctor import sound_hint
 
-    with connect.start(rack) as connection:
-        backend, message = connection.view.audio.backend, connection.view.audio.message
-        if hint := message if backend != "starting" else sound_hint():
-            connect.say(hint)
+        connection, hint = None, sound_hint()
+    if hint:
+        connect.say(hint)
+    with connection or connect.start(rack) as connection:
         if rack and connection.view.rack != rack:
             connection.set("rack", rack)
 
@@ -277,7 +281,9 @@ def _add_offline(add) -> None:
     command.add_argument("--rack", metavar="NAME", default="", help="a rack of racks.toml; the first one otherwise")
     command.add_argument("--source", metavar="S", default="loop", help="input, loop or a sound file (loop)")
     command.add_argument("--backend", default="auto", choices=("auto", "portaudio", "null"), help="what plays (auto)")
-    command.add_argument("--device", metavar="D", default="", help="name or number of the device; the default otherwise")
+    command.add_argument(
+        "--device", metavar="D", default="", help="name or number of the device; the default otherwise"
+    )
     command.add_argument("--ui", action="store_true", help="with a terminal interface attached, its meters moving")
     command.add_argument("--control", action="store_true", help="measure the same stream doing nothing, too")
 

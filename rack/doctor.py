@@ -82,7 +82,7 @@ def card_missing() -> bool:
     except OSError:
         cards = ""
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
-    servers = [runtime / "pipewire-0", runtime / "pulse" / "native", *Path("/dev/shm").glob("jack*")]
+    servers = [runtime / "pipewire-0", runtime / "pulse" / "native", *Path("/dev/shm").glob("jack_default*")]
     return ("[" not in cards) and not any(server.exists() for server in servers)
 
 

@@ -201,6 +201,18 @@ def _copy(state: State, world: World, value, gesture: tuple):
     return edit(state, replace(state.scene, other=state.scene.rack), gesture), []
 
 
+def _undo(state: State, world: World, value, gesture: tuple):
+    if not state.undo:
+        raise ValueError("there is nothing to undo")
+    return undo(state), []
+
+
+def _redo(state: State, world: World, value, gesture: tuple):
+    if not state.redo:
+        raise ValueError("there is nothing to do again")
+    return redo(state), []
+
+
 def _save(state: State, world: World, value, gesture: tuple):
     name = state.scene.name if value in (None, "", True) else value
     if not good_name(name):
@@ -286,8 +298,8 @@ _WHOLE = {
     "rack": _rack,
     "rack.step": _rack_step,
     "save": _save,
-    "undo": lambda state, *_: (undo(state), []),
-    "redo": lambda state, *_: (redo(state), []),
+    "undo": _undo,
+    "redo": _redo,
     "compare": _compare,
     "compare.copy": _copy,
     "bypass": _bypass,

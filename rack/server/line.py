@@ -37,6 +37,7 @@ class _Instance:
         self.error = ""
         self.row: int | None = None
         self.generation = 0
+        self.deaths = 0  # of workshops that had it in hand
 
     @property
     def pending(self) -> bool:
@@ -141,9 +142,15 @@ class Planner:
         if self._fuse:
             self._to_workshop(self._fuse)
 
-    def workshop_gone(self) -> None:
-        """Orders wait for a new workshop."""
-        self._warm = False
+    def workshop_gone(self) -> int | None:
+        """Orders wait for a new workshop. Answers the ticket of an order that has now killed two of them."""
+        was_warm, self._warm = self._warm, False
+        pending = [i for i in self._row if i.pending]
+        if not pending or not was_warm:
+            return None
+        in_hand = min(pending, key=lambda i: i.ticket)
+        in_hand.deaths += 1
+        return in_hand.ticket if in_hand.deaths >= 2 else None
 
     def spec_of(self, ticket: int) -> BoxSpec | None:
         """What was ordered under this ticket, if it is still wanted."""

@@ -341,11 +341,14 @@ class Server:
                 )
                 self._answered(message.ticket, self.planner.built(message), facts)
             case Failed():
-                id = self.planner.failed(message)
-                if id is not None:
-                    name = f"slot {id}" if id != LIMITER_ID else "the limiter at the end, without which nothing plays"
-                    self.clients.notice("error", f"{name}: {message.error}")
-                self._answered(message.ticket, id, Facts(error=message.error))
+                self._failed(message)
+
+    def _failed(self, message: Failed) -> None:
+        id = self.planner.failed(message)
+        if id is not None:
+            name = f"slot {id}" if id != LIMITER_ID else "the limiter at the end, without which nothing plays"
+            self.clients.notice("error", f"{name}: {message.error}")
+        self._answered(message.ticket, id, Facts(error=message.error))
 
     def _answered(self, ticket: int, id: str | None, facts: Facts) -> None:
         """What the workshop found out about a slot that is still wanted."""
@@ -404,8 +407,10 @@ class Server:
         self._show()
 
     def _workshop_died(self, reason: str) -> None:
-        self.planner.workshop_gone()
         self.clients.notice("warning", f"{reason}; the sound goes on")
+        ticket = self.planner.workshop_gone()
+        if ticket is not None:
+            self._failed(Failed(ticket, "building this ends the workshop; choose another model or other settings"))
 
 
 def _remembered(of: State) -> tuple:

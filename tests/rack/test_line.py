@@ -156,7 +156,21 @@ def test_a_new_workshop_gets_only_what_nobody_answered():
     rig.plan("a", "b", "c")
     assert not rig.orders
     rig.planner.workshop_ready()
-    assert [order.box.type for order in rig.orders] == ["b", "limiter", "c"] or len(rig.orders) == 3
+    assert sorted(order.box.type for order in rig.orders) == ["b", "c", "limiter"]
+
+
+def test_an_order_that_kills_two_workshops_is_named():
+    rig = Rig()
+    rig.plan("a", "b")
+    ticket = rig.orders[0].ticket
+    assert rig.planner.workshop_gone() is None
+    assert rig.planner.workshop_gone() is None, "one that never came up had nothing in hand"
+    rig.planner.workshop_ready()
+    assert rig.planner.workshop_gone() == ticket
+    rig.planner.failed(Failed(ticket, "deadly"))
+    rig.orders.clear()
+    rig.planner.workshop_ready()
+    assert [order.box.type for order in rig.orders] == ["b", "limiter"] and rig.planner.workshop_gone() is None
 
 
 def test_a_line_that_nobody_answers_does_not_block_for_ever():

@@ -160,6 +160,17 @@ def test_a_killed_workshop_gets_its_orders_again(running):
     assert len({line["pid"] for line in running.lines("engine")}) == 1
 
 
+def test_a_model_that_kills_the_workshop_is_left_out_and_the_rest_plays(running):
+    client = running.start()
+    (running.racks.parent / "deadly.json").write_text(json.dumps({"kills": True}))
+    assert client.set("slots.add", f"model {running.racks.parent / 'deadly.json'} 0") == ""
+    assert client.set("slots.add", "cab") == ""
+    view = client.view(lambda view: all(slot.status != "building" for slot in view.slots))
+    assert [slot.status for slot in view.slots] == ["failed", "ready", "ready", "ready"]
+    assert "ends the workshop" in view.slots[0].error
+    running.line(["gain", "delay", "cab", "limiter"], fused=True)
+
+
 def test_a_killed_server_takes_its_children_along_and_comes_back_as_it_was(running):
     client = running.start()
     client.set("gain.gain", 7, gesture=1)
