@@ -148,7 +148,7 @@ def test_watch_prints_changes_until_it_is_interrupted_or_the_server_ends(run):
 
     def seen() -> bool:
         run("set", "bypass", "toggle")
-        return bool(watching.lines)
+        return bool(watching.lines and metered.lines)
 
     wait(seen)
     run("set", "gain.gain", "7")
