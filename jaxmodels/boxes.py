@@ -39,7 +39,10 @@ class SettingError(ValueError):
 
 
 def make(kind: str, settings: dict[str, Any] | None = None, *, sample_rate: int = 48000, channels: int = 1) -> Effect:
-    """A box by its name in the table. Raises SettingError naming the box, the setting, the value and what is allowed."""
+    """A box by its name in the table.
+
+    Raises SettingError naming the box, the setting, the value and what is allowed.
+    """
     if kind not in BOXES:
         raise SettingError(f"no box is called {kind!r}; there are: {', '.join(BOXES)}")
     box = BOXES[kind]

@@ -203,7 +203,7 @@ class Chain(nnx.Module):
             raise ValueError("a chain needs at least one box")
         if len({box.channels for box in boxes}) > 1:
             raise ValueError(f"boxes of {[box.channels for box in boxes]} channels cannot follow one another")
-        rates = {box.sample_rate for box in boxes} - {None}
+        rates = {box.sample_rate for box in boxes if box.sample_rate is not None}
         if len(rates) > 1:
             raise ValueError(f"boxes at {sorted(rates)} Hz cannot follow one another; resample them to one rate")
         self.boxes = nnx.List(boxes)
@@ -212,8 +212,8 @@ class Chain(nnx.Module):
         self.channels = boxes[0].channels
         self.sample_rate = rates.pop() if rates else None
         self.latency = sum(box.latency for box in boxes)
-        fields = [box.receptive_field for box in boxes]
-        self.receptive_field = None if None in fields else 1 + sum(field - 1 for field in fields)
+        bounded = [box.receptive_field for box in boxes if box.receptive_field is not None]
+        self.receptive_field = 1 + sum(field - 1 for field in bounded) if len(bounded) == len(boxes) else None
 
     def _share(self, knobs):
         """Each box's columns of the knobs, in order."""

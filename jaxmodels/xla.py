@@ -6,8 +6,8 @@ measured on LSTM-16 and NAM-sized WaveNets:
 - `xla_cpu_small_while_loop_byte_threshold`: a whole small `scan` becomes one native loop instead of one kernel call per
   operation per sample (3 times faster for small recurrent networks);
 - `xla_cpu_multi_thread_eigen=false`: a block is too short to share between threads, and a woken worker is a late one;
-- `xla_cpu_enable_concurrency_optimized_scheduler=false`: the same for the parts of one program, which would be handed to
-  threads (a chain of seven DSP boxes at 64 samples: half the time, and none of the jitter);
+- `xla_cpu_enable_concurrency_optimized_scheduler=false`: the same for the parts of one program, which would be handed
+  to threads (a chain of seven DSP boxes at 64 samples: half the time, and none of the jitter);
 - `xla_cpu_prefer_vector_width`: use the widest vectors that the CPU has;
 - `xla_cpu_experimental_ynn_fusion_type=` (empty): keep small matmuls out of the library path.
 """

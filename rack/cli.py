@@ -277,7 +277,9 @@ def _add_offline(add) -> None:
     command = add("soak", soak, "run the engine for a while and report late blocks", json=True)
     command.add_argument("--seconds", metavar="N", type=_number(0.1, 1e6), default=60.0, help="how long (60)")
     command.add_argument("--block", metavar="N", type=_whole(32, 2048), default=64, help="samples (64)")
-    command.add_argument("--rate", metavar="HZ", type=_whole(8000, 192000), default=48000, help="of the stream (48000)")
+    command.add_argument(
+        "--rate", metavar="HZ", type=_whole(8000, 192000), default=48000, help="of the stream (48000)"
+    )
     command.add_argument("--rack", metavar="NAME", default="", help="a rack of racks.toml; the first one otherwise")
     command.add_argument("--source", metavar="S", default="loop", help="input, loop or a sound file (loop)")
     command.add_argument("--backend", default="auto", choices=("auto", "portaudio", "null"), help="what plays (auto)")

@@ -66,7 +66,7 @@ def train(run: Run, report: Callable[[dict], None]) -> float:
         return esr(jnp.asarray(held_out.wet)[run.warm_up :], output[run.warm_up :])
 
     rng = np.random.default_rng(run.seed)
-    began, best, epoch, step = time.monotonic(), np.inf, 0, 0
+    began, best, loss, epoch, step = time.monotonic(), np.inf, np.nan, 0, 0
     while True:
         order = rng.permutation(len(dry))
         for at in range(0, len(order) - batch + 1, batch):
@@ -89,7 +89,8 @@ def train(run: Run, report: Callable[[dict], None]) -> float:
         if epoch == run.epochs or elapsed * (1 + 1 / epoch) > run.seconds or best <= run.target_esr:
             break
     measured = measure(run.out, held_out, run.warm_up)
-    report({"event": "done", "out": run.out, "esr": measured, "epochs": epoch, "seconds": round(time.monotonic() - began, 2)})
+    elapsed = round(time.monotonic() - began, 2)
+    report({"event": "done", "out": run.out, "esr": measured, "epochs": epoch, "seconds": elapsed})
     return measured
 
 

@@ -205,4 +205,5 @@ class Files:
         callback.events.append(("finished", -1, stream.output_device))
 
 
+Backend = PortAudio | Null | Files
 BACKENDS = {"portaudio": PortAudio, "null": Null, "files": Files}

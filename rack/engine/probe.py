@@ -1,4 +1,6 @@
-"""Is the sound device there? `python -m rack.engine.probe STREAM_JSON` exits with 0 where a stream could be opened, with 2 where it never can be
+"""Is the sound device there?
+
+`python -m rack.engine.probe STREAM_JSON` exits with 0 where a stream could be opened, with 2 where it never can be
 because PortAudio is missing.
 
 A process of its own: PortAudio lists the devices once, when it starts.

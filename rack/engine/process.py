@@ -21,7 +21,7 @@ from rack.protocol import EngineReady, Mute, Quit, Record, Refused, Source, Stre
 from rack.protocol import Line as LineMessage
 from rack.shared import Shared
 
-from .audio import BACKENDS, DeviceError
+from .audio import BACKENDS, Backend, DeviceError
 from .callback import NO_LINE, Callback
 from .program import Loader, Unfit
 
@@ -35,11 +35,10 @@ class Engine:
         self.connection, self.shared = connection, shared
         self.reader = protocol.Reader(protocol.ToEngine)
         self.loader = Loader(shared.targets)
-        self.wanted: Stream | None = None
-        self.backend = None
+        self.backend: Backend | None = None  # there is a backend exactly where there is a callback
         self.callback: Callback | None = None
         self.tape, self.mute, self.recording = True, False, False
-        self.abandoned: list = []
+        self.abandoned: list[Backend] = []
         self.troubles: dict[str, float] = {}
 
     def run(self) -> None:
@@ -82,8 +81,7 @@ class Engine:
     def open(self, stream: Stream) -> None:
         """Start the stream that was asked for, or the null output, and say which."""
         self.close()
-        self.wanted = stream
-        order = {"auto": ("portaudio", "null"), "portaudio": ("portaudio", "null")}.get(stream.backend, (stream.backend,))
+        order = ("portaudio", "null") if stream.backend in ("auto", "portaudio") else (stream.backend,)
         message = ""
         for name in order:
             callback = Callback(self.shared, stream, self.tape, self.mute)
@@ -104,44 +102,47 @@ class Engine:
         gc.freeze()
         self.send(Streaming(self.backend.name, self.backend.device, stream.rate, stream.block, message))
 
-    def play_on(self, problem: str) -> None:
+    def play_on(self, dead: Backend, old: Callback, problem: str) -> None:
         """The device is gone: move the running line, state and all, to the null output.
 
         The dead stream is left as it is, since closing one whose JACK server has died waits for ever. For the same
         reason the device is taken up again by a fresh engine, which the server starts when a probe finds it.
         """
-        stream, old = self.wanted, self.callback
+        stream = old.stream
         callback = Callback(self.shared, stream, self.tape, self.mute)
         callback.recording = self.recording
         callback.line, callback.next_line = old.line, old.next_line
         old.line, old.next_line = NO_LINE, None  # should the device wake up, it must not touch these states
-        self.abandoned.append(self.backend)
-        self.backend, self.callback = BACKENDS["null"](stream, callback), callback
-        self.backend.start()
+        self.abandoned.append(dead)
+        backend = BACKENDS["null"](stream, callback)
+        self.backend, self.callback = backend, callback
+        backend.start()
         message = f"{problem}; the clocked null output plays until it is back"
-        self.send(Streaming("null", self.backend.device, stream.rate, stream.block, message))
+        self.send(Streaming("null", backend.device, stream.rate, stream.block, message))
 
     def close(self) -> None:
         """Fade out and stop the stream."""
-        if self.backend is None:
+        backend, callback = self.backend, self.callback
+        if backend is None or callback is None:
             return
-        if self.backend.name != "files":
-            self.callback.mute = True
+        if backend.name != "files":
+            callback.mute = True
             until = time.monotonic() + 0.2
-            while not self.callback.silent and time.monotonic() < until:
+            while not callback.silent and time.monotonic() < until:
                 time.sleep(0.005)
-        self.backend.stop()
+        backend.stop()
         self.backend = self.callback = None
 
     # --- lines ------------------------------------------------------------------------------------------------------
 
     def load(self, message: LineMessage) -> None:
         """Load and warm a line, then hand it to the callback."""
-        if self.callback is None:
+        callback = self.callback
+        if callback is None:
             self.send(Refused(message.number, "no stream is open"))
             return
-        stream = self.wanted
-        playing = self.callback.next_line or self.callback.line
+        stream = callback.stream
+        playing = callback.next_line or callback.line
         try:
             line = self.loader.line(message, playing, block=stream.block, channels=stream.channels)
         except Unfit as error:
@@ -151,14 +152,14 @@ class Engine:
         self.loader.keep_only(needed)
         gc.collect()
         gc.freeze()
-        self.callback.next_line = line
+        callback.next_line = line
 
     # --- a few times a second ---------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Pass on what the callback has to tell; look after the device."""
-        callback = self.callback
-        if callback is None:
+        backend, callback = self.backend, self.callback
+        if backend is None or callback is None:
             return
         while callback.events:
             kind, number, text = callback.events.popleft()
@@ -166,8 +167,8 @@ class Engine:
                 self.send(Took(number))
             else:
                 self.trouble(kind, text, number)
-        if problem := self.backend.problem():
-            self.play_on(problem)
+        if problem := backend.problem():
+            self.play_on(backend, callback, problem)
 
     def trouble(self, kind: str, text: str, row: int) -> None:
         """Tell the server, but of each kind at most once a second: a fault in every block is one fault."""

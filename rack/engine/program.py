@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,7 +27,7 @@ class Slot:
     row: int
     generation: int
     program: str
-    run: object
+    run: Callable[..., Any]
     weights: tuple
     first_state: tuple  # numpy, never donated: what a slot falls back to
     state: tuple
@@ -81,7 +83,7 @@ class Line:
         return broken[0]
 
     def fading_copy(self, stays: set[tuple[int, int]]) -> Line:
-        """The same line for a few more blocks, beside the next one: slots that stay are run on a copy of their state."""
+        """The same line for a few more blocks, beside the next one: slots that stay run on a copy of their state."""
         slots = []
         for slot in self.slots:
             state = tuple(np.array(array) for array in slot.state) if slot.key in stays else slot.state
@@ -94,7 +96,7 @@ class Loader:
 
     def __init__(self, targets: np.ndarray):
         self._targets = targets
-        self._programs: dict[str, tuple[dict, object]] = {}
+        self._programs: dict[str, tuple[dict, Callable[..., Any]]] = {}
 
     def line(self, message: LineMessage, playing: Line | None, *, block: int, channels: int) -> Line:
         """The line of a message; slots that `playing` has too are shared with it. Raises Unfit."""

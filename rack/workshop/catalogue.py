@@ -28,6 +28,7 @@ def _info(kind: str, box: type) -> BoxInfo:
 
 
 def _setting(field: dataclasses.Field) -> SettingInfo:
+    assert field.default is not dataclasses.MISSING  # every setting has one, which gives its type
     return SettingInfo(name=field.name, type=type(field.default).__name__, default=field.default, **field.metadata)
 
 

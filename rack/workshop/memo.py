@@ -31,8 +31,8 @@ def makers() -> str:
     """A word for all that decides what an order is turned into, but for the order itself."""
     digest = hashlib.sha256()
     package = Path(__file__).resolve().parents[1]
-    sources = [*(package.parent / "jaxmodels").rglob("*.py"), *(package / "workshop").glob("*.py"), package / "shared.py"]
-    for source in sorted(sources):
+    library, workshop = (package.parent / "jaxmodels").rglob("*.py"), (package / "workshop").glob("*.py")
+    for source in sorted((*library, *workshop, package / "shared.py")):
         digest.update(source.read_bytes())
     for name in ("jax", "jaxlib", "flax", "numpy"):
         digest.update(version(name).encode())

@@ -12,11 +12,11 @@ import pickle
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import jaxlib
 import numpy as np
 from jax.experimental import serialize_executable
 
@@ -61,7 +61,7 @@ def build(row: Sequence[Prepared], *, channels: int, rate: int, block: int, fold
 
 
 def _key(lowered) -> str:
-    parts = (lowered.as_text(), jaxlib.__version__, jax.__version__, xla.flags(), xla.cpu_features())
+    parts = (lowered.as_text(), version("jaxlib"), jax.__version__, xla.flags(), xla.cpu_features())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -70,12 +70,12 @@ def keep_arrays(box: Prepared, folder: Path) -> Path:
     digest = hashlib.sha256()
     for array in (*box.weights, *box.state):
         digest.update(f"{array.shape}{array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.tobytes())
     path = folder / f"{digest.hexdigest()[:32]}.npz"
     if path.exists():
         os.utime(path)
         return path
-    named = {f"weights_{i}": array for i, array in enumerate(box.weights)}
+    named: dict[str, Any] = {f"weights_{i}": array for i, array in enumerate(box.weights)}
     named |= {f"state_{i}": array for i, array in enumerate(box.state)}
     named["positions"] = np.int32(1 + len(box.effect.knobs))  # the first numbers of state_0
     _write(path, lambda file: np.savez(file, **named))
@@ -83,7 +83,7 @@ def keep_arrays(box: Prepared, folder: Path) -> Path:
 
 
 def forget_oldest(folder: Path, keep_bytes: int = KEEP_BYTES) -> None:
-    """Remove the files that were unused for longest, until the folder is small enough; never one used in the last day."""
+    """Remove the files unused for longest, until the folder is small enough; never one used in the last day."""
     files = sorted(((file.stat().st_mtime, file.stat().st_size, file) for file in folder.iterdir()), reverse=True)
     total, yesterday = 0, time.time() - 86400
     for used, size, file in files:

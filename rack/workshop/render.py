@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 import soundfile
 from jax import lax
@@ -100,7 +101,7 @@ def place(slot: config.Slot, rate: int, channels: int) -> Placed:
 
 
 def row_of(rack: config.Rack, rate: int, channels: int) -> list[Placed]:
-    """A whole rack as it plays live: its slots, and the limiter at its end; slots that cannot be played are left out."""
+    """A whole rack as it plays live: its slots, but for those that cannot be played, and the limiter at its end."""
     slots = [slot for slot in rack.slots if not slot.error]
     return [place(slot, rate, channels) for slot in (*slots, config.Slot("limiter", config.LIMITER))]
 
@@ -115,7 +116,7 @@ def turned(slots: Sequence[config.Slot], knobs: Sequence[str]) -> tuple[config.S
             form = "SLOT.KNOB=VALUE" if len(by_id) > 1 else "NAME=VALUE"
             raise RackError(f"--knob {argument}: must be {form}; slots here: {', '.join(by_id)}")
         old = by_id[slot]
-        by_id[slot] = config.Slot(**{f: getattr(old, f) for f in old.__struct_fields__} | {"knobs": old.knobs | {knob: value}})
+        by_id[slot] = msgspec.structs.replace(old, knobs=old.knobs | {knob: value})
     return tuple(by_id.values())
 
 
@@ -189,4 +190,5 @@ def to_channels(x: np.ndarray, channels: int) -> np.ndarray:
 def _bar(share: float) -> None:
     width = 30
     full = round(share * width)
-    print(f"\r[{'#' * full}{'.' * (width - full)}] {share:4.0%}", end="\n" if share >= 1 else "", file=sys.stderr, flush=True)
+    bar = "#" * full + "." * (width - full)
+    print(f"\r[{bar}] {share:4.0%}", end="\n" if share >= 1 else "", file=sys.stderr, flush=True)

@@ -94,7 +94,7 @@ def row_step(effects: Sequence[Effect], rate: int, states, x, key, targets):
 
 
 class Layout:
-    """How a pytree travels as few arrays: its small leaves side by side in one array of each kind, the large ones alone.
+    """How a pytree travels as few arrays: its small leaves side by side in one array of each kind, large ones alone.
 
     A call of a compiled program costs by the argument, so a network of 50 small tensors goes in as one.
     """

@@ -21,7 +21,7 @@ from rack.workshop.row import prepare
 
 
 class EngineProcess:
-    """`with EngineProcess() as engine:`; `engine.wait(Took)` answers with the message, `engine.seen` has all of them."""
+    """`with EngineProcess() as engine:`; `engine.wait(Took)` answers with the message, `engine.seen` has them all."""
 
     def __enter__(self):
         ours, theirs = socket.socketpair()

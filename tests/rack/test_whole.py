@@ -91,7 +91,8 @@ def test_a_killed_engine_comes_back_with_the_same_rack(rack):
     rack.set("gain.gain", "-3 dB")
     before = rack.get("engine")
     os.kill(before["pid"], signal.SIGKILL)
-    after = until(lambda: rack.get("engine")["pid"] not in (None, before["pid"]) and playing(rack), "the rack plays again")
+    gone = (None, before["pid"])
+    after = until(lambda: rack.get("engine")["pid"] not in gone and playing(rack), "the rack plays again")
     assert after["pid"] != before["pid"] and rack.get("gain.gain") == -3.0
 
 

@@ -69,7 +69,8 @@ network = {{ hidden = 8 }}
     done = subprocess.run([sys.executable, "-m", "trainer", str(run)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert lines[-1]["event"] == "done" and lines[-1]["esr"] == pytest.approx(min(x["esr"] for x in lines[:-1]), rel=1e-3)
+    best = min(x["esr"] for x in lines[:-1])
+    assert lines[-1]["event"] == "done" and lines[-1]["esr"] == pytest.approx(best, rel=1e-3)
     assert lines[-1]["esr"] < 0.5 * lines[0]["esr"] and lines[-1]["esr"] < 0.1
     capture = load(tmp_path / "capture.nafx")
     assert capture.sample_rate == RATE
