@@ -92,7 +92,7 @@ class LSTM(nnx.Module):
         self.layers, self.head, self.head_bias, self.initial = _variables(settings, self.states, weights)
 
     def initial_state(self, knobs=None):
-        return self.initial[...]
+        return jnp.copy(self.initial[...])  # a state is donated, the weights stay
 
     def step(self, state, x, knobs):
         return _step(self, _lstm_cell, state, x, knobs)
@@ -126,7 +126,7 @@ class GRU(nnx.Module):
         self.layers, self.head, self.head_bias, self.initial = _variables(settings, self.states, weights)
 
     def initial_state(self, knobs=None):
-        return self.initial[...]
+        return jnp.copy(self.initial[...])  # a state is donated, the weights stay
 
     def step(self, state, x, knobs):
         return _step(self, _gru_cell, state, x, knobs)

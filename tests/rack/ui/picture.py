@@ -1,17 +1,20 @@
 """Draws a screen of the terminal as a PNG, with braille, blocks and boxes exact to the pixel. Needs Pillow.
 
-python -m tests.rack.ui.picture [folder]      every screen at three sizes
+python -m tests.rack.ui.picture FOLDER           every screen at three sizes, on a scripted server
+python -m tests.rack.ui.picture FOLDER --live    the README's pictures: a rack that really plays
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 from pathlib import Path
 
-from rich.color import Color
-from textual.app import App
+os.environ |= {"TEXTUAL_COLOR_SYSTEM": "truecolor"}  # read when textual is imported
+from rich.color import Color  # noqa: E402
+from textual.app import App  # noqa: E402
 
 CELL = (14, 28)
 FONTS = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono{}.ttf"
@@ -120,7 +123,24 @@ async def screens(folder: Path) -> None:
                         render(app, folder / f"{name}-{columns}x{rows}.png")
 
 
+async def live(folder: Path) -> None:
+    """The running rack, or the shipped `nemo` where none runs, at the two sizes that the README shows."""
+    from rack import connect, paths
+    from rack.ui.terminal import RackApp
+
+    with connect.start("nemo") as server:
+        while not server.get("engine")["fused"]:
+            await asyncio.sleep(0.5)
+        for columns, rows in ((80, 24), (140, 40)):
+            app = RackApp(str(paths.socket_path()), glyphs="unicode", rate_hz=30)
+            async with app.run_test(size=(columns, rows)) as pilot:
+                await pilot.press("right", "right")
+                await asyncio.sleep(4)
+                await pilot.pause()
+                render(app, folder / f"rack-{columns}x{rows}.png")
+
+
 if __name__ == "__main__":
     place = Path(sys.argv[1] if len(sys.argv) > 1 else "screens")
     place.mkdir(parents=True, exist_ok=True)
-    asyncio.run(screens(place))
+    asyncio.run(live(place) if "--live" in sys.argv else screens(place))
