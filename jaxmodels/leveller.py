@@ -17,15 +17,18 @@ from jaxtyping import Array, Float
 from .effect import Block
 
 FOLLOW_S = 0.3  # time constant of the loudness followers
-GLIDE_S = 0.03  # time constant of the gain
+FAST = 1 / 15  # how much faster the short comparison is
+GLIDE_S = 0.005  # time constant of the gains
+SPREAD_DB = 10.0  # how far the gain may be from what the short comparison asks for
 DC_CUTOFF_HZ = 10.0  # twice: before the gain is found, and after the ceiling
 RUMBLE_HZ = 50.0  # K-weighting: nothing below counts
 SHELF_HZ = 2000.0  # K-weighting: what is above counts 4 dB more
 SHELF_GAIN = 10 ** (4 / 20) - 1
 QUIET = 1e-10  # power below which nothing is matched
-LARGEST_BOOST_DB = 36.0
-LARGEST_CUT_DB = 80.0
-KNEE, CEILING = 0.6, 0.95  # amplitudes up to which the signal is untouched, and which it never reaches
+LARGEST_CUT_DB, LARGEST_BOOST_DB = -80.0, 24.0
+LARGEST_TRIM_DB = 12.0  # of the second comparison
+CREST_DB = 14.0  # how far a peak may stand out above the dry signal, the louder of its power and its present value
+CEILING, KNEE = 0.95, 0.6  # the amplitude never reached; the part of it up to which the signal is untouched
 
 State = dict[str, Array]
 
@@ -43,17 +46,18 @@ def one_pole(
     return y, after
 
 
-def soft_ceiling(x: Float[Array, "*S"]) -> Float[Array, "*S"]:
-    """The signal itself up to KNEE; from there it bends smoothly towards CEILING, which it never reaches."""
-    inside = jnp.clip(x, -KNEE, KNEE)
-    room = CEILING - KNEE
-    return inside + room * jnp.tanh((x - inside) / room)
+def bend(x: Float[Array, "*S"], top) -> Float[Array, "*S"]:
+    """The signal itself up to KNEE of `top`; from there it bends smoothly towards `top`, which it never reaches."""
+    knee = KNEE * top
+    inside = jnp.clip(x, -knee, knee)
+    return inside + (top - knee) * jnp.tanh((x - inside) / (top - knee))
 
 
 def start(channels: int) -> State:
     """The state after endless silence."""
-    one, two = jnp.zeros(channels), jnp.zeros(2 * channels)
-    return {"dc": one, "rumble": two, "shelf": two, "power": two, "log_gain": one, "dc_after": one}
+    names = {"dc": 1, "rumble": 2, "shelf": 2, "power": 2, "fast_power": 2, "gain": 1}
+    again = {"rumble_again": 1, "shelf_again": 1, "power_again": 1, "trim": 1, "dc_after": 1}
+    return {name: jnp.zeros(signals * channels) for name, signals in (names | again).items()}
 
 
 def match(state: State, dry: Block, wet: Block, leak: float, volume, rate: int, follow_s: float = FOLLOW_S):
@@ -62,6 +66,10 @@ def match(state: State, dry: Block, wet: Block, leak: float, volume, rate: int, 
     leak      how much of `dry` is always mixed in: what is heard where the box itself gives nothing
     volume    a factor of the matched signal, `[T, 1]`
     follow_s  seconds of past that are compared; must not be shorter than what the box smears the signal over
+
+    The gain follows the long comparison, but strays no further than SPREAD_DB from a short one: a box that only wakes
+    up on the loudest notes would else burst out of the gain that its silence had called for. Spikes that the ceiling
+    bends still cost loudness, so the result is compared again.
     """
     state = dict(state)
     channels = dry.shape[1]
@@ -70,14 +78,30 @@ def match(state: State, dry: Block, wet: Block, leak: float, volume, rate: int, 
         y, state[name] = one_pole(state[name], x, coefficient)
         return y
 
+    def weighted(x, again=""):
+        x = x - lowpass("rumble" + again, x, _per_hz(RUMBLE_HZ, rate))
+        return x + SHELF_GAIN * (x - lowpass("shelf" + again, x, _per_hz(SHELF_HZ, rate)))
+
+    def log_ratio(powers):
+        return 0.5 * jnp.log((powers[:, :channels] + QUIET) / (powers[:, channels:] + QUIET))
+
+    def glide(name, log_gain):
+        return jnp.exp(lowpass(name, log_gain, _per_s(GLIDE_S, rate)))
+
     wet = wet - lowpass("dc", wet, _per_hz(DC_CUTOFF_HZ, rate)) + leak * dry
-    both = jnp.concatenate([dry, wet], axis=1)
-    both = both - lowpass("rumble", both, _per_hz(RUMBLE_HZ, rate))
-    both = both + SHELF_GAIN * (both - lowpass("shelf", both, _per_hz(SHELF_HZ, rate)))
-    power = lowpass("power", both * both, _per_s(follow_s, rate)) + QUIET
-    log_gain = 0.5 * jnp.log(power[:, :channels] / power[:, channels:])
-    log_gain = jnp.clip(log_gain, -_log(LARGEST_CUT_DB), _log(LARGEST_BOOST_DB))
-    y = soft_ceiling(volume * wet * jnp.exp(lowpass("log_gain", log_gain, _per_s(GLIDE_S, rate))))
+    squared = jnp.square(weighted(jnp.concatenate([dry, wet], axis=1)))
+    powers = lowpass("power", squared, _per_s(follow_s, rate))
+    fast_powers = lowpass("fast_power", squared, _per_s(follow_s * FAST, rate))
+    fast = log_ratio(fast_powers + 1e-3 * powers)  # in silence, what the long comparison says
+    log_gain = jnp.clip(log_ratio(powers), fast - _log(SPREAD_DB), fast + _log(SPREAD_DB))
+    wet = wet * glide("gain", jnp.clip(log_gain, _log(LARGEST_CUT_DB), _log(LARGEST_BOOST_DB)))
+    loudest = jnp.maximum(jnp.maximum(powers, fast_powers), squared)[:, :channels] + QUIET
+    wet = bend(wet, math.exp(_log(CREST_DB)) * jnp.sqrt(loudest))
+
+    again = lowpass("power_again", jnp.square(weighted(bend(wet, CEILING), "_again")), _per_s(follow_s, rate))
+    log_trim = log_ratio(jnp.concatenate([powers[:, :channels], again], axis=1))
+    trim = glide("trim", jnp.clip(log_trim, -_log(LARGEST_TRIM_DB), _log(LARGEST_TRIM_DB)))
+    y = bend(volume * wet * trim, CEILING)
     y = y - lowpass("dc_after", y, _per_hz(DC_CUTOFF_HZ, rate))
     return jnp.clip(y, -1.0, 1.0), state
 

@@ -26,9 +26,10 @@ from .settings import setting
 
 LONGEST_FIELD_S = 2.0  # beyond it one hears separate echoes instead of one sound
 MOST_MULTIPLICATIONS = 1_000_000  # a sample; beyond it no computer plays the network live
-LEAK_DB = -36.0  # of the dry signal, under every network: what is heard where the network gives nothing
+LEAK_DB = -24.0  # of the dry signal, under every network: what is heard where the network gives nothing
 WAKING_DB = 36  # how much louder than the input a network may be fed for it to answer
-DRAWS = 16  # how many networks are tried until one answers
+DRAWS = 64  # how many networks are tried until one answers
+BUSY = 0.03  # (mean of |y|)^2 over mean of y^2: the least of a network that is awake; of plucked strings: 0.5
 STEP_DB, RANGE_DB = 6, 24  # the drive's range, and the distance of the levels a network is measured at
 REFERENCE_SAMPLES = 4096
 
@@ -39,12 +40,12 @@ class RandomizedOverdrive(nnx.Module):
     """A network of random weights as an overdrive; level-matched, DC-blocked, and never above full scale.
 
     drive turns the network's input up or down and changes the colour only: the output is as loud as the dry input
-    whatever the network and the drive. level is the volume after that; mix fades to the dry signal. Above an amplitude
-    of 0.6 the wet signal bends softly, and it never reaches 1.
+    whatever the network and the drive. level is the volume after that; mix fades to the dry signal. Peaks that stand
+    out far above the signal, or come near full scale, are bent softly; the wet signal never passes 1.
 
     Networks are drawn from the seed until one answers: some are dead (a narrow ReLU net may be constant, softshrink
     silences what is small). Each draw is tried at the input's level first, then up to 36 dB louder; the same seed
-    always ends with the same network. If nothing answers in 16 draws the box passes the dry signal.
+    always ends with the same network. If nothing answers in 64 draws the box passes the dry signal.
 
     Channels go through the same network, each with its own memory. The sums are made in a fixed order: such networks
     can be chaotic, and every bit counts. Raises SettingError for a network that hears more than 2 s (24 layers with a
@@ -195,7 +196,7 @@ def _draw(s, rate: int, seed) -> dict:
     makeup_db        `[9]`: what brings its output to the input's loudness, for drives of -24, -18 .. 24 dB
     silence          what it puts out for silence
     """
-    key = jax.random.key(seed)
+    key = _key(s, seed)
 
     def attempt(n):
         return _measure(s, rate, *_weights(s, jax.random.fold_in(key, n)))
@@ -207,6 +208,11 @@ def _draw(s, rate: int, seed) -> dict:
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(attempt, 0))
     _, found = jax.lax.while_loop(dead, lambda carry: (carry[0] + 1, attempt(carry[0])), (0, nothing))
     return {name: value for name, value in found.items() if name != "alive"}
+
+
+def _key(s, seed):
+    """Every init draws its own numbers: scaled ones of another would be the same sound, level-matched."""
+    return jax.random.fold_in(jax.random.key(seed), INITS.index(s.init))
 
 
 def _weights(s, key):
@@ -241,7 +247,7 @@ def _scale(init: str, shape: tuple[int, int, int]) -> float:
 def _measure(s, rate: int, weights, biases) -> dict:
     """Everything about a network that depends on luck; see `_draw`.
 
-    It is alive at a level when it answers there, and 12 dB below, with more than its rounding errors.
+    It is awake at a level where it answers with more than a few spikes, and still answers 12 dB below.
     """
     convs = _network(s, weights, biases)
     samples = REFERENCE_SAMPLES + _receptive_field(s)
@@ -257,22 +263,22 @@ def _measure(s, rate: int, weights, biases) -> dict:
         for n, conv in enumerate(convs):
             y = _activate(s, n, conv(extend(steady(column, conv.lookback), y)))
             column = _activate(s, n, conv.constant(column))
-        return loudness(y[0]), jnp.square(y).mean(), column[0]
+        power, moved = loudness(y[0]), jnp.abs(y[0] - column[0])
+        hears = power > 1e-10 * samples**2 * jnp.square(y).mean() + 1e-30  # more than its rounding errors
+        busy = jnp.square(moved.mean()) > BUSY * jnp.square(moved).mean()
+        return power, hears, hears & busy, column[0]
 
-    power, whole, silence = jax.lax.map(answer, amplitude(jnp.asarray(levels_db, jnp.float32)))
-    dry = loudness(strings)
-    hears = power > 1e-10 * whole * samples**2 + 1e-30
-    span, below = 2 * RANGE_DB // STEP_DB + 1, 2
+    power, hears, busy, silence = jax.lax.map(answer, amplitude(jnp.asarray(levels_db, jnp.float32)))
     nominal = np.arange(WAKING_DB // STEP_DB + 1) + RANGE_DB // STEP_DB
-    awake = hears[nominal] & hears[nominal - below]
+    awake = busy[nominal] & hears[nominal - 12 // STEP_DB]
     waking = jnp.argmax(awake)
-    makeup_db = jnp.clip(10 * jnp.log10(dry / jnp.maximum(power, 1e-30)), -160, 160)
+    makeup_db = jnp.clip(10 * jnp.log10(loudness(strings) / jnp.maximum(power, 1e-30)), -160, 160)
     makeup_db = jnp.where(hears, makeup_db, 0.0)
     return {
         "alive": awake.any(),
         "weights": weights,
         "biases": biases,
         "waking_db": STEP_DB * waking.astype(jnp.float32),
-        "makeup_db": jax.lax.dynamic_slice_in_dim(makeup_db, waking, span),
+        "makeup_db": jax.lax.dynamic_slice_in_dim(makeup_db, waking, 2 * RANGE_DB // STEP_DB + 1),
         "silence": silence[0],
     }
