@@ -10,6 +10,8 @@ from jaxtyping import Array, Float
 
 from .convolution import CausalConv, Past, extend, steady
 
+LONGEST_FIELD = 2**20  # samples, 24 s; the largest published network hears 155,555
+
 
 class FilmBlock(nnx.Module):
     """`PReLU(gamma * conv(x) + beta)`, plus the input through a 1x1 convolution, some samples late.
@@ -72,6 +74,10 @@ def run(blocks: Sequence[FilmBlock], pasts, x: Float[Array, "1 T"], films):
     return x, tuple(after)
 
 
-def receptive_field(blocks: Sequence[FilmBlock]) -> int:
-    """Samples that a chain hears, the present one included."""
-    return 1 + sum(block.lookback for block in blocks)
+def receptive_field(kind: str, blocks: Sequence[FilmBlock]) -> int:
+    """Samples that a chain hears, the present one included. Raises ValueError where nobody could hold them."""
+    field = 1 + sum(block.lookback for block in blocks)
+    if field > LONGEST_FIELD:
+        fewer = "use fewer blocks, smaller kernels, or a smaller dilation_growth"
+        raise ValueError(f"{kind}: hears {field} samples, at most {LONGEST_FIELD}; {fewer}")
+    return field

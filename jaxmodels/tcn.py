@@ -113,7 +113,7 @@ class SteerableTCN(nnx.Module):
             )
             for n, b in _prefixes(s)
         )
-        self.receptive_field = receptive_field(self.blocks)
+        self.receptive_field = receptive_field("SteerableTCN", self.blocks)
 
     @staticmethod
     def _shapes(s: Settings) -> Shapes:
@@ -237,7 +237,7 @@ class MicroTCN(nnx.Module):
             blocks.append(FilmBlock(conv, *film, w[f"{b}relu.weight"], w[f"{b}res.weight"][:, 0, 0], delay))
         self.blocks = nnx.List(blocks)
         self.output_weight, self.output_bias = _param(w["output.weight"][:, :, 0]), _param(w["output.bias"])
-        self.receptive_field = receptive_field(blocks)
+        self.receptive_field = receptive_field("MicroTCN", blocks)
         self.latency = 0 if s.causal else sum(block.residual_delay for block in blocks)
 
     @staticmethod

@@ -232,6 +232,12 @@ def test_weights_that_do_not_fit_are_refused_by_name(spoil, word):
         SteerableTCN.from_weights(spoil(net.weights()))
 
 
+@pytest.mark.parametrize("kind", [SteerableTCN, MicroTCN])
+def test_a_network_that_hears_for_hours_is_refused(kind):
+    with pytest.raises(ValueError, match="hears 8888889 samples, at most 1048576"):
+        kind(kind.Settings(blocks=7, width=1, kernel_size=9))
+
+
 def test_knobs_carry_the_names_they_are_given():
     net = MicroTCN(MicroTCN.Settings(blocks=1, width=2, kernel_size=2))
     assert [knob.name for knob in net.knobs] == ["limit", "peak_reduction"]
