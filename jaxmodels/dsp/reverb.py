@@ -104,7 +104,7 @@ class Reverb(nnx.Module):
         return ReverbState(
             delays=ring.silence(LINES + self.channels + len(self.diffusers), longest),
             lags=jnp.concatenate([lags, jnp.asarray(self.diffusers, jnp.float32)]),
-            wander=jnp.asarray(np.arange(LINES) * 7919 % np.asarray(self.periods), jnp.int32),
+            wander=jnp.arange(LINES, dtype=jnp.int32) * 7919 % self.periods,
             damped=jnp.zeros(LINES + self.channels),
         )
 

@@ -75,6 +75,7 @@ def test_an_installed_package_has_them_inside(tmp_path, monkeypatch):
     monkeypatch.setattr(assets, "__file__", str(package / "assets.py"))
     with pytest.raises(FileNotFoundError, match="_assets"):
         assets_folder()
-    (package / "_assets").mkdir()
-    (package / "_assets" / "SOURCES.md").touch()
-    assert assets_folder() == package / "_assets"
+    shipped = tmp_path / "rack" / "_assets"
+    shipped.mkdir(parents=True)
+    (shipped / "SOURCES.md").touch()
+    assert assets_folder() == shipped

@@ -6,8 +6,8 @@ import asyncio
 import fcntl
 import os
 import pty
-import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -16,6 +16,8 @@ from pathlib import Path
 import pyte
 
 ROOT = Path(__file__).parents[3]
+# Makes a terminal the controlling one, then becomes the program: what `pty.fork` does, without forking this process.
+LOGIN = "import os, sys; os.login_tty(int(sys.argv[1])); os.execv(sys.executable, [sys.executable, '-c', *sys.argv[2:]])"
 
 
 class Console:
@@ -25,17 +27,19 @@ class Console:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.received = bytearray()
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            for name in ("NO_COLOR", "SSH_CONNECTION", "TEXTUAL_COLOR_SYSTEM"):
-                os.environ.pop(name, None)
-            plain = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
-            os.environ.update({**plain, **environ})
-            os.execv(sys.executable, [sys.executable, "-c", code, *args])
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.fd, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        unset = ("NO_COLOR", "SSH_CONNECTION", "TEXTUAL_COLOR_SYSTEM")
+        plain = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", LOGIN, str(terminal), code, *args],
+            pass_fds=(terminal,),
+            env={k: v for k, v in os.environ.items() if k not in unset} | plain | environ,
+        )
+        os.close(terminal)
+        self.pid = self._process.pid
         os.set_blocking(self.fd, False)
         asyncio.get_running_loop().add_reader(self.fd, self._read)
-        self.status: int | None = None
 
     def _read(self) -> None:
         try:
@@ -67,14 +71,11 @@ class Console:
     async def ended(self, limit_s: float = 10.0) -> int:
         """The exit status (negative: the signal), once the program has ended."""
         end = time.monotonic() + limit_s
-        while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.pid = 0
-                return os.waitstatus_to_exitcode(status)
+        while (status := self._process.poll()) is None:
             if time.monotonic() > end:
                 raise AssertionError(f"the program goes on:\n{self.text}")
             await asyncio.sleep(0.02)
+        return status
 
     def hang_up(self) -> None:
         """Close the terminal under the program."""
@@ -85,6 +86,5 @@ class Console:
 
     def close(self) -> None:
         self.hang_up()
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+        self._process.kill()
+        self._process.wait()
