@@ -30,6 +30,7 @@ LEAK_DB = -24.0  # of the dry signal, under every network: what is heard where t
 WAKING_DB = 36  # how much louder than the input a network may be fed for it to answer
 DRAWS = 64  # how many networks are tried until one answers
 BUSY = 0.03  # (mean of |y|)^2 over mean of y^2: the least of a network that is awake; of plucked strings: 0.5
+LARGEST = 1e30  # amplitude inside the network
 STEP_DB, RANGE_DB = 6, 24  # the drive's range, and the distance of the levels a network is measured at
 REFERENCE_SAMPLES = 4096
 
@@ -100,11 +101,7 @@ class RandomizedOverdrive(nnx.Module):
         return _receptive_field(self.architecture)
 
     def initial_state(self, knobs=None):
-        pasts, column = [], jnp.zeros(1)
-        for n, conv in enumerate(self.convs):
-            pasts.append(steady(jnp.tile(column, self.channels), conv.lookback))
-            column = _activate(self.architecture, n, conv.constant(column, ordered=True))
-        return tuple(pasts), leveller.start(self.channels)
+        return _silent_pasts(self), leveller.start(self.channels)
 
     def step(self, state, x, knobs):
         pasts, levels = state
@@ -167,7 +164,18 @@ def _refuse_the_absurd(s, rate: int) -> None:
 
 
 def _activate(s, layer: int, y):
+    y = jnp.clip(y, -LARGEST, LARGEST)  # 24 layers of weights from N(0, 1) may multiply by more than a float can hold
     return y if layer == s.layers - 1 else ACTIVATIONS[s.activation](y)
+
+
+@jax.jit
+def _silent_pasts(box) -> tuple[Past, ...]:
+    """Every layer's past after endless silence: each signal stands at what the layers before make of it."""
+    pasts, column = [], jnp.zeros(1)
+    for n, conv in enumerate(box.convs):
+        pasts.append(steady(jnp.tile(column, box.channels), conv.lookback))
+        column = _activate(box.architecture, n, conv.constant(column, ordered=True))
+    return tuple(pasts)
 
 
 def _network(s, weights, biases) -> list[CausalConv]:
@@ -255,25 +263,28 @@ def _measure(s, rate: int, weights, biases) -> dict:
     weighting = jnp.asarray(leveller.weighting(np.fft.rfftfreq(samples, 1 / rate)), jnp.float32)
     levels_db = np.arange(-RANGE_DB, RANGE_DB + WAKING_DB + 1, STEP_DB)
 
-    def loudness(y):
-        return (jnp.abs(jnp.fft.rfft(y - y.mean())) ** 2 * weighting).sum()
+    def loudness_db(y):
+        return 10 * jnp.log10((jnp.abs(jnp.fft.rfft(y - y.mean())) ** 2 * weighting).sum() + 1e-30)
 
     def answer(gain):
         y, column = gain * strings[None], jnp.zeros(1)
         for n, conv in enumerate(convs):
             y = _activate(s, n, conv(extend(steady(column, conv.lookback), y)))
             column = _activate(s, n, conv.constant(column))
-        power, moved = loudness(y[0]), jnp.abs(y[0] - column[0])
-        hears = power > 1e-10 * samples**2 * jnp.square(y).mean() + 1e-30  # more than its rounding errors
-        busy = jnp.square(moved.mean()) > BUSY * jnp.square(moved).mean()
-        return power, hears, hears & busy, column[0]
+        moved = y[0] - column[0]
+        most = jnp.abs(moved).max()
+        hears = most > 1e-5 * jnp.abs(column[0]) + 1e-30  # more than its rounding errors
+        shape = jnp.abs(moved) / jnp.maximum(most, 1e-30)
+        busy = jnp.square(shape.mean()) > BUSY * jnp.square(shape).mean()
+        return loudness_db(moved / most) + 20 * jnp.log10(most), hears, hears & busy, column[0]
 
-    power, hears, busy, silence = jax.lax.map(answer, amplitude(jnp.asarray(levels_db, jnp.float32)))
+    answer_db, hears, busy, silence = jax.lax.map(answer, amplitude(jnp.asarray(levels_db, jnp.float32)))
     nominal = np.arange(WAKING_DB // STEP_DB + 1) + RANGE_DB // STEP_DB
     awake = busy[nominal] & hears[nominal - 12 // STEP_DB]
     waking = jnp.argmax(awake)
-    makeup_db = jnp.clip(10 * jnp.log10(loudness(strings) / jnp.maximum(power, 1e-30)), -160, 160)
-    makeup_db = jnp.where(hears, makeup_db, 0.0)
+    makeup_db = loudness_db(strings) - answer_db
+    makeup_db = jnp.where(hears, makeup_db, makeup_db[nominal[0] + waking])
+    makeup_db = jnp.where(awake.any(), makeup_db, 0.0)
     return {
         "alive": awake.any(),
         "weights": weights,
