@@ -115,13 +115,16 @@ def _device(name: str) -> int | str | None:
     return None if not name else int(name) if name.isdigit() else name
 
 
-def realtime() -> bool:
+def realtime(priority: int) -> bool:
     """Ask for real-time priority for the calling thread; False where the system does not grant it."""
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(70))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
     except (AttributeError, OSError):
         return False
     return True
+
+
+CALLBACK_PRIORITY = 70
 
 
 class Null:
@@ -148,7 +151,7 @@ class Null:
         return None
 
     def _play(self) -> None:
-        realtime()
+        realtime(CALLBACK_PRIORITY)
         stream, callback = self._stream, self._callback
         period = stream.block / stream.rate
         outputs = np.zeros((stream.block, max(stream.outputs)), np.float32)

@@ -6,6 +6,7 @@ here makes cycles, and a collection would hold the callback up.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import select
@@ -13,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 
 import jax
 
@@ -21,11 +23,13 @@ from rack.protocol import EngineReady, Mute, Quit, Record, Refused, Source, Stre
 from rack.protocol import Line as LineMessage
 from rack.shared import Shared
 
-from .audio import BACKENDS, Backend, DeviceError
+from .audio import BACKENDS, Backend, DeviceError, realtime
 from .callback import NO_LINE, Callback
 from .program import Loader, Unfit
 
-TICK_S = 0.1
+TICK_S = 0.25
+CONTROL_PRIORITY = 60  # below the callback's
+M_ARENA_MAX = -8  # malloc.h
 
 
 class Engine:
@@ -178,12 +182,20 @@ class Engine:
             self.send(Trouble(kind, text, row))
 
 
+def one_heap() -> None:
+    """Keep all allocations in one heap (glibc): otherwise every thread starts its own, megabytes at a time."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+
+
 def main() -> None:
+    one_heap()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when the sound ends
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     jax.devices()
     gc.disable()
     sys.setswitchinterval(0.0005)
+    realtime(CONTROL_PRIORITY)  # or the callback would wait for a control thread that was put aside with the GIL in hand
     engine = Engine(socket.socket(fileno=int(sys.argv[1])), Shared(int(sys.argv[2])))
     try:
         engine.run()
