@@ -20,7 +20,7 @@ FOLLOW_S = 0.3  # time constant of the loudness followers
 FAST = 1 / 15  # how much faster the short comparison is
 GLIDE_S = 0.005  # time constant of the gains
 SPREAD_DB = 10.0  # how far the gain may be from what the short comparison asks for
-DC_CUTOFF_HZ = 10.0  # twice: before the gain is found, and after the ceiling
+DC_CUTOFF_HZ, LAST_DC_CUTOFF_HZ = 10.0, 20.0  # before the gain is found, and after the ceiling
 RUMBLE_HZ = 50.0  # K-weighting: nothing below counts
 SHELF_HZ = 2000.0  # K-weighting: what is above counts 4 dB more
 SHELF_GAIN = 10 ** (4 / 20) - 1
@@ -102,7 +102,7 @@ def match(state: State, dry: Block, wet: Block, leak: float, volume, rate: int, 
     log_trim = log_ratio(jnp.concatenate([powers[:, :channels], again], axis=1))
     trim = glide("trim", jnp.clip(log_trim, -_log(LARGEST_TRIM_DB), _log(LARGEST_TRIM_DB)))
     y = bend(volume * wet * trim, CEILING)
-    y = y - lowpass("dc_after", y, _per_hz(DC_CUTOFF_HZ, rate))
+    y = y - lowpass("dc_after", y, _per_hz(LAST_DC_CUTOFF_HZ, rate))
     return jnp.clip(y, -1.0, 1.0), state
 
 

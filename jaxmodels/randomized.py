@@ -85,6 +85,7 @@ class RandomizedOverdrive(nnx.Module):
         drawn = _draw(self.architecture, sample_rate, settings.seed)
         self.convs = nnx.List(_network(self.architecture, drawn.pop("weights"), drawn.pop("biases")))
         self.measured = nnx.Dict({name: nnx.Variable(value) for name, value in drawn.items()})
+        self.silence = nnx.Variable(_silence(self.architecture, list(self.convs))[-1][0])  # what silence becomes
 
     @property
     def settings(self) -> Settings:
@@ -101,14 +102,16 @@ class RandomizedOverdrive(nnx.Module):
         return _receptive_field(self.architecture)
 
     def initial_state(self, knobs=None):
-        return _silent_pasts(self), leveller.start(self.channels)
+        columns = _silence(self.architecture, list(self.convs))[:-1]
+        pasts = (steady(jnp.tile(c, self.channels), conv.lookback) for c, conv in zip(columns, self.convs, strict=True))
+        return tuple(pasts), leveller.start(self.channels)
 
     def step(self, state, x, knobs):
         pasts, levels = state
         gain, makeup, volume = jnp.split(when_moving(self._gains, knobs), 3, axis=1)
         y, pasts = self._through_network(pasts, gain * x)
         follow_s = max(leveller.FOLLOW_S, self.network_receptive_field / self.rate)
-        wet = (y - self.measured["silence"][...]) * makeup
+        wet = (y - self.silence[...]) * makeup
         wet, levels = leveller.match(levels, x, wet, amplitude(LEAK_DB), volume, self.rate, follow_s)
         mix = self.knobs[2].value(knobs[:, 2:3])
         return (1 - mix) * x + mix * wet, (pasts, levels)
@@ -168,14 +171,13 @@ def _activate(s, layer: int, y):
     return y if layer == s.layers - 1 else ACTIVATIONS[s.activation](y)
 
 
-@jax.jit
-def _silent_pasts(box) -> tuple[Past, ...]:
-    """Every layer's past after endless silence: each signal stands at what the layers before make of it."""
-    pasts, column = [], jnp.zeros(1)
-    for n, conv in enumerate(box.convs):
-        pasts.append(steady(jnp.tile(column, box.channels), conv.lookback))
-        column = _activate(box.architecture, n, conv.constant(column, ordered=True))
-    return tuple(pasts)
+@partial(jax.jit, static_argnums=0)
+def _silence(s, convs) -> list[Float[Array, " C"]]:
+    """What endless silence has become where each layer begins, and behind the last."""
+    columns = [jnp.zeros(1)]
+    for n, conv in enumerate(convs):
+        columns.append(_activate(s, n, conv.constant(columns[-1], ordered=True)))
+    return columns
 
 
 def _network(s, weights, biases) -> list[CausalConv]:
@@ -202,7 +204,6 @@ def _draw(s, rate: int, seed) -> dict:
     weights, biases  of every layer
     waking_db        how much louder its input must be than what it is given
     makeup_db        `[9]`: what brings its output to the input's loudness, for drives of -24, -18 .. 24 dB
-    silence          what it puts out for silence
     """
     key = _key(s, seed)
 
@@ -267,18 +268,21 @@ def _measure(s, rate: int, weights, biases) -> dict:
         return 10 * jnp.log10((jnp.abs(jnp.fft.rfft(y - y.mean())) ** 2 * weighting).sum() + 1e-30)
 
     def answer(gain):
-        y, column = gain * strings[None], jnp.zeros(1)
+        y, before, column = gain * strings[None], jnp.zeros(1), jnp.zeros(1)
         for n, conv in enumerate(convs):
             y = _activate(s, n, conv(extend(steady(column, conv.lookback), y)))
-            column = _activate(s, n, conv.constant(column))
+            before, column = column, _activate(s, n, conv.constant(column))
         moved = y[0] - column[0]
         most = jnp.abs(moved).max()
-        hears = most > 1e-5 * jnp.abs(column[0]) + 1e-30  # more than its rounding errors
+        rounded = (
+            1e-5 * (jnp.abs(weights[-1][0]) * jnp.abs(before)[:, None]).sum()
+        )  # what rounding errors may amount to
+        hears = moved.std() > rounded + 1e-30
         shape = jnp.abs(moved) / jnp.maximum(most, 1e-30)
         busy = jnp.square(shape.mean()) > BUSY * jnp.square(shape).mean()
-        return loudness_db(moved / most) + 20 * jnp.log10(most), hears, hears & busy, column[0]
+        return loudness_db(moved / most) + 20 * jnp.log10(most), hears, hears & busy
 
-    answer_db, hears, busy, silence = jax.lax.map(answer, amplitude(jnp.asarray(levels_db, jnp.float32)))
+    answer_db, hears, busy = jax.lax.map(answer, amplitude(jnp.asarray(levels_db, jnp.float32)))
     nominal = np.arange(WAKING_DB // STEP_DB + 1) + RANGE_DB // STEP_DB
     awake = busy[nominal] & hears[nominal - 12 // STEP_DB]
     waking = jnp.argmax(awake)
@@ -291,5 +295,4 @@ def _measure(s, rate: int, weights, biases) -> dict:
         "biases": biases,
         "waking_db": STEP_DB * waking.astype(jnp.float32),
         "makeup_db": jax.lax.dynamic_slice_in_dim(makeup_db, waking, 2 * RANGE_DB // STEP_DB + 1),
-        "silence": silence[0],
     }
