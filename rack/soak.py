@@ -152,10 +152,10 @@ def control(audio: dict[str, Any], seconds: float, device: str) -> dict[str, Any
 
 
 def start_interface():
-    """A real terminal interface, attached over a pseudo-terminal of 120 by 36, its meters moving."""
+    """A real terminal interface, attached over a pseudo-terminal of 80 by 24, its meters moving."""
     from .terminal import Terminal
 
-    return Terminal([sys.executable, "-m", "rack.cli"], columns=120, rows=36)
+    return Terminal([sys.executable, "-m", "rack.cli"], columns=80, rows=24)
 
 
 def show(report: dict[str, Any], as_json: bool) -> None:

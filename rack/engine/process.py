@@ -19,6 +19,7 @@ from contextlib import suppress
 import jax
 
 from rack import protocol
+from rack.cores import use_all
 from rack.protocol import EngineReady, Mute, Quit, Record, Refused, Source, Stream, Streaming, Took, Trouble
 from rack.protocol import Line as LineMessage
 from rack.shared import Shared
@@ -189,6 +190,7 @@ def one_heap() -> None:
 
 
 def main() -> None:
+    use_all()
     one_heap()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when the sound ends
     jax.config.update("jax_cpu_enable_async_dispatch", False)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from .. import paths
 from ..catalogue import BoxInfo, catalogue
+from ..cores import leave_one_for_audio
 from ..errors import RackError
 from .lock import Taken, take_lock
 from .server import Server
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None, boxes: dict[str, BoxInfo] | Non
     except RackError as error:
         print(error, file=sys.stderr)
         return 1
+    leave_one_for_audio()
     _log()
     logger.info("server %d begins", os.getpid())
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from ..cores import leave_one_for_audio
+
 COLORS = ("auto", "truecolor", "256", "16", "none")
 _SYSTEMS = {"truecolor": "truecolor", "256": "256", "16": "standard", "none": "standard"}
 
@@ -24,6 +26,7 @@ def environment(color: str, environ: Mapping[str, str]) -> dict[str, str]:
 def run(socket_path: str, *, color: str = "auto", glyphs: str = "auto", rate_hz: float | None = None) -> int:
     """Show the rack of the server at this socket until the user leaves; answers with the exit status."""
     os.environ.update(environment(color, os.environ))
+    leave_one_for_audio()
     from .terminal import RackApp
 
     app = RackApp(socket_path, glyphs=glyphs, rate_hz=rate_hz)
