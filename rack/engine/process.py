@@ -197,7 +197,7 @@ def main() -> None:
     jax.devices()
     gc.disable()
     sys.setswitchinterval(0.0005)
-    realtime(CONTROL_PRIORITY)  # or the callback would wait for a control thread that was put aside with the GIL in hand
+    realtime(CONTROL_PRIORITY)  # or the callback would wait for us, put aside with the GIL in hand
     engine = Engine(socket.socket(fileno=int(sys.argv[1])), Shared(int(sys.argv[2])))
     try:
         engine.run()

@@ -17,7 +17,11 @@ import pyte
 
 ROOT = Path(__file__).parents[3]
 # Makes a terminal the controlling one, then becomes the program: what `pty.fork` does, without forking this process.
-LOGIN = "import os, sys; os.login_tty(int(sys.argv[1])); os.execv(sys.executable, [sys.executable, '-c', *sys.argv[2:]])"
+LOGIN = """
+import os, sys
+os.login_tty(int(sys.argv[1]))
+os.execv(sys.executable, [sys.executable, "-c", *sys.argv[2:]])
+"""
 
 
 class Console:
