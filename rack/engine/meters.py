@@ -35,37 +35,48 @@ def _side(block: np.ndarray, peak: np.ndarray, clipped: np.ndarray) -> None:
 class Deadlines:
     """Which blocks were late: block n is due one period after the stream's own n-th tick.
 
-    The ticks are where the callbacks would start if nothing ever held them up: the earliest starts seen set the grid,
-    and the grid drifts after the device's clock by at most 100 ppm. A callback that starts more than a period behind
-    stands for blocks that never ran, or that wait behind it (their callbacks then come early): late, all of them.
+    The ticks are where the callbacks would start if nothing ever held them up: the earliest start of the last WINDOW
+    callbacks sets the grid, which so follows the device's clock. A callback that starts more than a period behind
+    stands for blocks that never ran, or that wait behind it (their callbacks then come early): late, all of them. A
+    driver begins a new count of time after such a gap, and so does the grid.
     """
 
-    DRIFT = 1e-4
+    WINDOW = 64
 
     def __init__(self, period_s: float):
         self.period = period_s
-        self.base = None
+        self.base = 0.0
         self.ticks = 0  # of the stream, those that never got a callback included
         self.late = 0
         self.skipped = 0
+        self._least, self._seen = float("inf"), 0  # lag in this window
 
     def block(self, start: float, end: float) -> None:
         """Count a callback by the times at which it began and ended, in seconds of one clock."""
-        if self.base is None:
+        if self.ticks == 0:
             self.base = start
         lag = start - (self.base + self.ticks * self.period)
         if lag > self.period:
             missed = int(lag / self.period)
             self.ticks, self.skipped, self.late = self.ticks + missed, self.skipped + missed, self.late + missed
-            lag -= missed * self.period
+            self.base += lag - missed * self.period
+            self._least, self._seen = float("inf"), 0
+            lag = 0.0
         elif lag < -0.5 * self.period and self.skipped:
             queued = min(self.skipped, round(-lag / self.period))
             self.ticks, self.skipped = self.ticks - queued, self.skipped - queued
             lag += queued * self.period
-        if lag < 0:
-            self.base += lag
-        else:
-            self.base += min(lag, self.DRIFT * self.period)
+        self._follow(lag)
         if end > self.base + (self.ticks + 1) * self.period:
             self.late += 1
         self.ticks += 1
+
+    def _follow(self, lag: float) -> None:
+        """Move the grid to the earliest start: at once where one is early, once a window where all are late."""
+        self._least, self._seen = min(self._least, lag), self._seen + 1
+        if lag < 0:
+            self.base += lag
+            self._least = 0.0
+        if self._seen >= self.WINDOW:
+            self.base += self._least
+            self._least, self._seen = float("inf"), 0

@@ -274,6 +274,14 @@ class TestDeadlines:
         starts[5:9] = [8.0, 8.25, 8.5, 8.75]
         assert self.late(starts, busy=0.2) == 3
 
+    def test_a_driver_that_counts_anew_after_a_gap_is_not_late_for_ever(self):
+        """JACK begins a new count of time after an xrun: from then on every callback starts 0.9 periods later."""
+        assert self.late(np.concatenate([np.arange(100.0), 103.9 + np.arange(200)])) == 3
+
+    def test_a_grid_that_moves_by_less_than_a_block_is_followed(self):
+        late = self.late(np.concatenate([np.arange(100.0), 100.9 + np.arange(1000)]))
+        assert 0 < late <= 2 * Deadlines.WINDOW
+
     def test_a_device_with_another_clock_is_not_late(self):
         assert self.late(np.arange(100000) * (1 + 5e-5)) == 0
         assert self.late(np.arange(100000) * (1 - 5e-5)) == 0
