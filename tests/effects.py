@@ -78,9 +78,9 @@ EFFECTS: dict[str, Row] = {
     "lstm on each channel": Row(lambda: PerChannel(LSTM(Recurrent(inputs=2, hidden=8)), 2), {"blocks": (2, 100)}),
     "chain of gains": Row(lambda: Chain([make("gain"), make("gain")])),
     "reverb": box("reverb", length=1280, blocks=(1,), flat_response=False),
-    "reverb, stereo": box("reverb", channels=2, length=1280, blocks=(40, 128), flat_response=False),
+    "reverb, stereo": box("reverb", channels=2, length=1280, blocks=(40, 128), flat_response=False, gradients=False),
     "cab": box("cab", length=1032, blocks=(1, 86)),
-    "cab, stereo response": box("cab", {"ir": "2x12-room"}, channels=2, length=1032, blocks=(43, 129)),
+    "cab, stereo response": box("cab", {"ir": "2x12-room"}, channels=2, length=1032, blocks=(43, 129), gradients=False),
     "steerable tcn on each channel": Row(
         lambda: PerChannel(SteerableTCN(SteerableTCN.Settings(blocks=3, width=4, kernel_size=4)), 2),
         {"blocks": (1, 70)},
