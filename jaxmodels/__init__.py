@@ -23,6 +23,7 @@ _HOME = {
     "positions": "effect",
     "widen": "effect",
     "ModelFileError": "files",
+    "inspect": "files",
     "load": "files",
     "save": "files",
     "BOXES": "boxes",

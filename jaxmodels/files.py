@@ -28,11 +28,11 @@ from flax import nnx
 from safetensors import SafetensorError
 
 from .effect import Effect, Knob
-from .formats import LARGEST_FILE, ModelFileError, Source, guitarml, parse_json, shown
+from .formats import LARGEST_FILE, Facts, ModelFileError, Options, Source, guitarml, parse_json, shown
 from .recurrent import GRU, LSTM
 from .tcn import MicroTCN, SteerableTCN
 
-__all__ = ["FORMATS", "KINDS", "Format", "ModelFileError", "load", "save"]
+__all__ = ["FORMATS", "KINDS", "Facts", "Format", "ModelFileError", "inspect", "load", "save"]
 
 FORMAT_VERSION = 1
 LOWEST_RATE, HIGHEST_RATE = 1000, 1_000_000  # Hz
@@ -48,20 +48,41 @@ KINDS: dict[str, type] = {
 }
 
 
-def load(path: str | os.PathLike, *, sample_rate: int | None = None) -> Effect:
+def load(
+    path: str | os.PathLike, *, sample_rate: int | None = None, submodel: int | None = None, fast_tanh: bool = False
+) -> Effect:
     """The model in a file, or in a folder of a format that is one.
 
-    `sample_rate`, in Hz, is the rate the model was trained at, for files that do not say it or say it wrongly.
+    sample_rate  Hz, the rate the model was trained at, for files that do not say it or say it wrongly
+    submodel     which network of a container, from 0; the largest where None
+    fast_tanh    NAM only: with the approximate tanh that NAM's plug-in plays, instead of the file's exact maths
+
     Raises ModelFileError for everything that is no model file we read, ValueError for an impossible `sample_rate`.
     """
     if sample_rate is not None and not (type(sample_rate) is int and LOWEST_RATE <= sample_rate <= HIGHEST_RATE):
         raise ValueError(f"sample_rate = {sample_rate!r}: must be a whole number of {LOWEST_RATE} to {HIGHEST_RATE} Hz")
-    source = _open(Path(path))
+    row, source = _recognised(Path(path))
+    if row.read is None:
+        raise ModelFileError(f"{source.name}: this is {row.name}, which is not read; {_readable()}")
+    return row.read(source, Options(sample_rate, submodel, fast_tanh))
+
+
+def inspect(path: str | os.PathLike) -> tuple[str, Facts]:
+    """The family of a model file, as people call it, and what the file says of itself; builds no network.
+
+    Raises ModelFileError for everything that is no model file we read.
+    """
+    row, source = _recognised(Path(path))
+    if row.facts is None:
+        raise ModelFileError(f"{source.name}: this is {row.name}, which is not read; {_readable()}")
+    return row.name, row.facts(source)
+
+
+def _recognised(path: Path) -> tuple[Format, Source]:
+    source = _open(path)
     for row in FORMATS:
         if row.sniff(source):
-            if row.read is None:
-                raise ModelFileError(f"{source.name}: this is {row.name}, which is not read; {_readable()}")
-            return row.read(source, sample_rate)
+            return row, source
     raise ModelFileError(f"{source.name}: not a model file of any known kind; {_readable()}")
 
 
@@ -145,7 +166,7 @@ def _is_ours(source: Source) -> bool:
     return f'"{METADATA_KEY}"'.encode() in (_header(source) or b"")
 
 
-def _restore(source: Source, sample_rate: int | None) -> Effect:
+def _restore(source: Source, options: Options) -> Effect:
     """The network that the spec describes, built without weights, then filled with the file's tensors."""
     name = source.name
     metadata = parse_json(_header(source) or b"", name)
@@ -155,7 +176,7 @@ def _restore(source: Source, sample_rate: int | None) -> Effect:
         raise ModelFileError(f"{name}: its metadata holds no {METADATA_KEY} spec; {REMEDY}")
     cls, settings, knobs, rate = _read_spec(parse_json(text.encode("utf-8", "replace"), name), name)
     try:
-        box = _skeleton(cls, settings, knobs, sample_rate or rate)
+        box = _skeleton(cls, settings, knobs, options.sample_rate or rate)
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"{name}: no {cls.__name__} has these settings and knobs: {error}; {REMEDY}") from error
     try:
@@ -275,7 +296,8 @@ class Format:
 
     name: str
     sniff: Callable[[Source], bool]
-    read: Callable[[Source, int | None], Effect] | None = None
+    read: Callable[[Source, Options], Effect] | None = None
+    facts: Callable[[Source], Facts] | None = None
 
 
 def _readable() -> str:

@@ -49,3 +49,14 @@ def configure() -> None:
     mine, theirs = flags(), os.environ.get("XLA_FLAGS", "")
     if mine not in theirs:
         os.environ["XLA_FLAGS"] = f"{mine} {theirs}".strip()
+
+
+def for_programs() -> None:
+    """The settings for compiling or running what a real-time thread calls; before JAX starts its client.
+
+    Loops become one kernel whatever their size, and nothing is cut into parts for several threads: the calling thread
+    would wait for one that has no real-time priority. Training wants neither.
+    """
+    configure()
+    os.environ["XLA_FLAGS"] += f" --xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold={1 << 30}"
+    os.environ["NPROC"] = "1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from typing import Any
@@ -58,7 +59,7 @@ def measure(server: Connection, args: argparse.Namespace) -> dict[str, Any]:
     audio = wait_until_ready(server)
     if args.backend == "portaudio" and audio["backend"] != "portaudio":
         raise RackError(f"soak: {audio['message']}")
-    interface = start_interface() if args.ui else None
+    interface, watcher = start_interface() if args.ui else None, start_watcher()
     try:
         first = server.get("engine")
         end = time.monotonic() + args.seconds
@@ -68,6 +69,7 @@ def measure(server: Connection, args: argparse.Namespace) -> dict[str, Any]:
         last = server.get("engine")
         times = np.frombuffer(server.get("engine.times"), np.float32)
     finally:
+        stalls = json.loads(watcher.communicate()[0])
         if interface:
             interface.close()
     if last["pid"] != first["pid"] or last["blocks"] < first["blocks"]:
@@ -93,6 +95,12 @@ def measure(server: Connection, args: argparse.Namespace) -> dict[str, Any]:
             "end": last["memory_kib"],
             "growth": last["memory_kib"] - settled["memory_kib"],
         },
+    }
+    stalled_s = sum(stalls)
+    report["machine"] = {  # what stood still here, whatever we do: see rack.stalls
+        "stalls": len(stalls),
+        "stalled_ms": round(1000 * stalled_s, 1),
+        "blocks": round(stalled_s * audio["rate"] / audio["block"]),
     }
     if interface:
         report["terminal_bytes_per_s"] = round(interface.bytes / args.seconds)
@@ -149,6 +157,11 @@ def control(audio: dict[str, Any], seconds: float, device: str) -> dict[str, Any
     times = distribution(shared.times_us[: min(blocks, len(shared.times_us))])
     percent = round(100 * late / max(blocks, 1), 4)
     return {"seconds": seconds, "blocks": blocks, "late_blocks": late, "late_percent": percent, "callback_us": times}
+
+
+def start_watcher() -> subprocess.Popen:
+    """The watcher for stalls of the machine; it tells what it saw when its standard input closes."""
+    return subprocess.Popen([sys.executable, "-m", "rack.stalls"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def start_interface():

@@ -1,7 +1,8 @@
 """Readers of other programs' model files, one module a format, and here what they all need.
 
-A reader is `read(source, sample_rate) -> Effect`: it takes a file that `files.load` has opened, unpacked and
-recognised, and the rate that the caller insists on, or None. It raises ModelFileError, nothing else.
+A reader is `read(source, options) -> Effect`: it takes a file that `files.load` has opened, unpacked and recognised,
+and what the caller insists on. `facts(source) -> Facts` tells what the file says of itself without building anything.
+Both raise ModelFileError, nothing else.
 """
 
 from __future__ import annotations
@@ -38,6 +39,39 @@ class Source:
     def keys(self) -> frozenset[str]:
         """The keys of the JSON object, if it is one."""
         return frozenset(self.document) if isinstance(self.document, dict) else frozenset()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller of `load` insists on."""
+
+    sample_rate: int | None = None  # Hz, over what the file says; None: what it says, or the usual rate of its family
+    submodel: int | None = None  # which network of a container; None: the largest
+    fast_tanh: bool = False  # NAM: the approximation of tanh that its plug-in plays, instead of what the file says
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model file says of itself; None where it is silent."""
+
+    architecture: str = ""  # "WaveNet 16x10 + 8x10", "LSTM 1x16": kind and size, short
+    sample_rate: int | None = None  # Hz
+    knobs: tuple[str, ...] = ()
+    submodels: tuple[str, ...] = ()  # of a container, in its order
+    parameters: int | None = None
+    name: str | None = None
+    author: str | None = None
+    gear: str | None = None  # make and model
+    gear_type: str | None = None
+    tone_type: str | None = None
+    licence: str | None = None
+    date: str | None = None  # ISO 8601
+    loudness_db: float | None = None  # RMS of the output for NAM's test signal
+    gain: float | None = None  # 0 linear .. 1 wholly compressed
+    input_level_dbu: float | None = None  # of a 1 kHz sine of 0 dBFS peak
+    output_level_dbu: float | None = None
+    esr: float | None = None  # as its trainer measured it
+    notes: tuple[str, ...] = ()  # anything a reader wants people to know
 
 
 def parse_json(text: bytes, name: str) -> Any:

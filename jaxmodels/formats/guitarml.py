@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..effect import Knob
 from ..recurrent import GRU, LSTM, from_torch
-from . import ModelFileError, Source, shown, tensor
+from . import ModelFileError, Options, Source, shown, tensor
 
 USUAL_RATE = 44100  # of every GuitarML plugin that is not told otherwise below
 RATES = {"44.1": 44100, "48": 48000, "88.2": 88200, "96": 96000, "176.4": 176400, "192": 192000}
@@ -23,8 +23,8 @@ def sniff(source: Source) -> bool:
     return {"model_data", "state_dict"} <= source.keys
 
 
-def read(source: Source, sample_rate: int | None = None) -> LSTM | GRU:
-    """The network of a file, at `sample_rate` or the rate that its name tells (see `rate_of`).
+def read(source: Source, options: Options = Options()) -> LSTM | GRU:
+    """The network of a file, at the rate asked for or the one that its name tells (see `rate_of`).
 
     Knobs come from a list of names, or of objects with `name`, `min`, `max`, `default`, under `knobs` or `params` where
     the file has one; otherwise they are drive, tone, level. Raises ModelFileError.
@@ -46,7 +46,7 @@ def read(source: Source, sample_rate: int | None = None) -> LSTM | GRU:
     skip = _flag(name, described, "skip", default=1)
     knobs = _knobs(source)
     try:
-        rate = sample_rate or rate_of(source.path)
+        rate = options.sample_rate or rate_of(source.path)
         network = from_torch(rec, head, head_bias, skip=skip, knobs=knobs, sample_rate=rate)
     except ValueError as error:
         raise ModelFileError(f"{name}: state_dict: {error}; {REMEDY}") from error

@@ -115,10 +115,10 @@ def _device(name: str) -> int | str | None:
     return None if not name else int(name) if name.isdigit() else name
 
 
-def realtime(priority: int) -> bool:
-    """Ask for real-time priority for the calling thread; False where the system does not grant it."""
+def realtime(priority: int, thread: int = 0) -> bool:
+    """Ask for real-time priority for a thread (0: the calling one); False where the system does not grant it."""
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(priority))
     except (AttributeError, OSError):
         return False
     return True

@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from contextlib import suppress
 
@@ -24,7 +25,7 @@ from rack.protocol import EngineReady, Mute, Quit, Record, Refused, Source, Stre
 from rack.protocol import Line as LineMessage
 from rack.shared import Shared
 
-from .audio import BACKENDS, Backend, DeviceError, realtime
+from .audio import BACKENDS, CALLBACK_PRIORITY, Backend, DeviceError, realtime
 from .callback import NO_LINE, Callback
 from .program import Loader, Unfit
 
@@ -189,12 +190,22 @@ def one_heap() -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
+def hurry_helpers() -> None:
+    """Give XLA's own threads the callback's priority: for some programs it waits for them."""
+    with suppress(OSError):  # no such folder but on Linux
+        for thread in os.listdir("/proc/self/task"):
+            if int(thread) != threading.get_native_id():
+                realtime(CALLBACK_PRIORITY, int(thread))
+
+
 def main() -> None:
     use_all()
     one_heap()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when the sound ends
     jax.config.update("jax_cpu_enable_async_dispatch", False)
+    os.environ["NPROC"] = "1"  # XLA's worker threads: no more than it insists on
     jax.devices()
+    hurry_helpers()
     gc.disable()
     sys.setswitchinterval(0.0005)
     realtime(CONTROL_PRIORITY)  # or the callback would wait for us, put aside with the GIL in hand

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from jaxmodels import xla
 from rack import protocol
 from rack.paths import cache_folder
 from rack.protocol import BoxSpec, Build, Built, Failed, Fuse, Fused, WorkshopReady
@@ -109,6 +110,7 @@ class Workshop:
 
 
 def main() -> None:
+    xla.for_programs()
     connection = socket.socket(fileno=int(sys.argv[1]))
     folder = cache_folder() / "programs"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -61,7 +61,7 @@ def build(row: Sequence[Prepared], *, channels: int, rate: int, block: int, fold
 
 
 def _key(lowered) -> str:
-    parts = (lowered.as_text(), version("jaxlib"), jax.__version__, xla.flags(), xla.cpu_features())
+    parts = (lowered.as_text(), version("jaxlib"), jax.__version__, os.environ["XLA_FLAGS"], xla.cpu_features())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
