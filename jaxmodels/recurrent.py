@@ -30,11 +30,12 @@ Tensor = Array | np.ndarray
 class Settings:
     """The architecture, and nothing else: networks with equal settings, knobs and rate share one trace."""
 
-    inputs: int = setting(1, low=1, high=4, help="the audio and the knobs")
+    inputs: int = setting(1, low=1, high=32, help="the audio and the knobs")
     hidden: int = setting(16, low=1, high=1024, help="hidden units of each layer")
     layers: int = setting(1, low=1, high=8, help="recurrent layers, one on top of the other")
     bias: bool = setting(True, help="the output layer has a bias")
     skip: bool = setting(True, help="the dry signal is added to the output")
+    fast_tanh: bool = setting(False, help="with the approximate tanh and sigmoid that NAM's plug-in plays")
 
 
 class Layer(NamedTuple):
@@ -56,8 +57,9 @@ class Weights(NamedTuple):
 
 
 def default_knobs(inputs: int) -> tuple[Knob, ...]:
-    """Knobs for a network whose file does not name them: `drive`, then `tone`, then `level`, 0 to 1."""
-    return tuple(Knob(name) for name in ("drive", "tone", "level")[: inputs - 1])
+    """Knobs for a network whose file does not name them: `drive`, `tone`, `level`, then `knob 4` and so on, 0 to 1."""
+    names = ["drive", "tone", "level", *(f"knob {n}" for n in range(4, inputs))]
+    return tuple(Knob(name) for name in names[: inputs - 1])
 
 
 class LSTM(nnx.Module):
@@ -251,27 +253,41 @@ def _param(weight):
     return None if weight is None else nnx.Param(jnp.asarray(weight, jnp.float32))
 
 
-def _lstm_cell(layer, state, z):
+def _lstm_cell(layer, state, z, tanh=jnp.tanh, sigmoid=jax.nn.sigmoid):
     """One sample. `state` is (h, c), `z [4H]` the input's share of the gates."""
     h, c = state
     i, f, g, o = jnp.split(z + h @ layer.weight_hh[...], 4)
-    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
-    h = jax.nn.sigmoid(o) * jnp.tanh(c)
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    h = sigmoid(o) * tanh(c)
     return (h, c), h
 
 
-def _gru_cell(layer, state, z):
+def _gru_cell(layer, state, z, tanh=jnp.tanh, sigmoid=jax.nn.sigmoid):
     """One sample. `state` is (h,), `z [3H]` the input's share of the gates."""
     (h,) = state
     zr, zz, zn = jnp.split(z, 3)
     ur, uz, un = jnp.split(h @ layer.weight_hh[...], 3)
-    r, keep = jax.nn.sigmoid(zr + ur), jax.nn.sigmoid(zz + uz)
-    n = jnp.tanh(zn + r * (un + layer.bias_hn[...]))
+    r, keep = sigmoid(zr + ur), sigmoid(zz + uz)
+    n = tanh(zn + r * (un + layer.bias_hn[...]))
     h = (1 - keep) * n + keep * h
     return (h,), h
 
 
+def _fast_tanh(x):
+    """NAM's approximation of tanh (NeuralAmpModelerCore, activations.h), off by up to 4e-3."""
+    size, square = jnp.abs(x), x * x
+    over = 2.45550750702956 + 2.45550750702956 * size + (0.893229853513558 + 0.821226666969744 * size) * square
+    under = 2.44506634652299 + (2.44506634652299 + square) * jnp.abs(x + 0.814642734961073 * x * size)
+    return x * over / under
+
+
+def _fast_sigmoid(x):
+    return 0.5 * (_fast_tanh(0.5 * x) + 1)
+
+
 def _step(box, cell, state, x, knobs):
+    if box.settings.fast_tanh:
+        cell = partial(cell, tanh=_fast_tanh, sigmoid=_fast_sigmoid)
     values = [knob.value(knobs[:, k : k + 1]) for k, knob in enumerate(box.knobs)]
     signal, after = jnp.concatenate([x, *values], axis=1), []
     for layer, before in zip(box.layers, state, strict=True):

@@ -200,7 +200,7 @@ def spoiled(**changes):
         ({"weight_ih_l0_reverse": np.zeros((20, 1))}, "belong to no LSTM or GRU of 2 layer.s.: weight_ih_l0_reverse"),
         ({"head": np.zeros((2, 5))}, r"head has shape \[2, 5\], must be \[1, 5\]"),
         ({"head_bias": np.zeros(2)}, r"head bias has shape \[2\], must be \[1\]"),
-        ({"weight_ih_l0": np.zeros((20, 5))}, "5 inputs: must be 1 to 4"),
+        ({"weight_ih_l0": np.zeros((20, 33))}, "33 inputs: must be 1 to 32"),
     ],
 )
 def test_tensors_that_do_not_fit_are_named(changes, message):
