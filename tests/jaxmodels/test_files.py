@@ -89,7 +89,7 @@ def test_the_spec_is_plain_json_in_the_metadata(tmp_path):
     with safetensors.safe_open(tmp_path / "a", "numpy") as file:
         spec, names = json.loads(file.metadata()["nafx"]), set(file.keys())
     assert (spec["format"], spec["kind"], spec["sample_rate"]) == (1, "lstm", 44100)
-    assert spec["settings"] == {"inputs": 3, "hidden": 3, "layers": 2, "bias": False, "skip": False}
+    assert spec["settings"] == {"inputs": 3, "hidden": 3, "layers": 2, "bias": False, "skip": False, "fast_tanh": False}
     assert [knob["name"] for knob in spec["knobs"]] == ["drive", "bright"] and spec["knobs"][0]["high"] == 30.0
     assert {"layers.0.weight_ih", "layers.1.weight_hh", "head", "initial"} <= names
 
