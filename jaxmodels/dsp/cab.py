@@ -46,7 +46,7 @@ class IRError(ValueError):
 
 
 class CabState(NamedTuple):
-    """What the cab remembers between blocks. R = 4 G spectra are kept, of P + 1 bins, as real and imaginary parts."""
+    """What a convolver remembers between blocks. R = 4 G spectra are kept, of P + 1 bins, real and imaginary parts."""
 
     since: Int[Array, ""]  # samples since the period began, 0..P-1
     past: Float[Array, "C 2*P"]  # the last input samples
@@ -79,6 +79,27 @@ class Cab(nnx.Module):
         ir = impulse_response(settings, sample_rate)
         if len(ir) not in (1, channels):
             ir = ir.mean(axis=0, keepdims=True)
+        self.convolver = Convolver(ir, channels)
+        self.receptive_field = self.convolver.receptive_field
+
+    def initial_state(self, knobs=None):
+        return self.convolver.initial_state()
+
+    def step(self, state, x, knobs):
+        wet, state = self.convolver.step(state, x)
+        level = amplitude(self.knobs[0].value(knobs[:, :1]))
+        mix = self.knobs[1].value(knobs[:, 1:2])
+        return x * (1.0 - mix) + wet * (level * mix), state
+
+
+class Convolver(nnx.Module):
+    """Convolution of C channels with an impulse response `[C, L]`, or `[1, L]` for all of them, without latency.
+
+    L is at most 197,120. The response is padded to the next of a few lengths, which `receptive_field` tells.
+    """
+
+    def __init__(self, ir: Float[np.ndarray, "C L"], channels: int):
+        self.channels = channels
         self.group = next(g for g in GROUPS if (2 + SHARES * g) * PARTITION >= ir.shape[1])
         self.receptive_field = (2 + SHARES * self.group) * PARTITION  # of the padded IR: equal shapes, equal programs
         ir = np.pad(ir, ((0, 0), (0, self.receptive_field - ir.shape[1])))
@@ -90,7 +111,7 @@ class Cab(nnx.Module):
         spectra = np.fft.rfft(parts, 2 * PARTITION)
         self.tail = jnp.asarray(np.stack([spectra.real, spectra.imag], 1), jnp.float32)  # [1 + 4 G, 2, C or 1, P + 1]
 
-    def initial_state(self, knobs=None):
+    def initial_state(self) -> CabState:
         rows, pair = SHARES * self.group + self.group + 1, (2, self.channels, PARTITION + 1)
         return CabState(
             since=jnp.zeros((), jnp.int32),
@@ -101,7 +122,7 @@ class Cab(nnx.Module):
             tail=jnp.zeros((self.channels, PARTITION)),
         )
 
-    def step(self, state, x, knobs):
+    def step(self, state: CabState, x: Float[Array, "T C"]) -> tuple[Float[Array, "T C"], CabState]:
         length = x.shape[0]
         if length <= CHUNK:
             state, wet = self._chunk(state, (x.T, length))
@@ -112,9 +133,7 @@ class Cab(nnx.Module):
             lengths = jnp.minimum(CHUNK, length - CHUNK * jnp.arange(chunks))
             state, wet = lax.scan(self._chunk, state, (padded.swapaxes(1, 2), lengths))
             wet = wet.swapaxes(1, 2).reshape(chunks * CHUNK, self.channels)[:length]
-        level = amplitude(self.knobs[0].value(knobs[:, :1]))
-        mix = self.knobs[1].value(knobs[:, 1:2])
-        return x * (1.0 - mix) + wet * (level * mix), state
+        return wet, state
 
     def _chunk(self, state: CabState, x_and_length: tuple[Float[Array, "C T"], Int[Array, ""] | int]):
         """At most 64 samples, of which the first `length` count: they cross at most one boundary between shares."""
