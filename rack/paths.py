@@ -79,6 +79,11 @@ def lock_path() -> Path:
     return runtime_folder() / "server.lock"
 
 
+def library_path() -> Path:
+    """The index over the user's model files, with favourites, tags and notes."""
+    return data_folder() / "library.sqlite"
+
+
 def journal_path() -> Path:
     """Where the server writes down every change."""
     return state_folder() / "state.json"

@@ -247,6 +247,29 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 FromWorkshop = WorkshopReady | Built | Fused | Failed
 
 
+# --- Server to scanner, and back -------------------------------------------------------------------------------------
+
+
+class Watch(msgspec.Struct, frozen=True, tag="watch"):
+    """The folders whose model files are to be in the library; look at them now."""
+
+    folders: tuple[str, ...]
+
+
+ToScanner = Watch
+
+
+class Scanned(msgspec.Struct, frozen=True, tag="scanned"):
+    """The library has changed: of `files` there, `read` were read anew, and `broken` of those do not play."""
+
+    files: int
+    read: int
+    broken: int
+
+
+FromScanner = Scanned
+
+
 # --- Server to engine, and back --------------------------------------------------------------------------------------
 
 
