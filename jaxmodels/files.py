@@ -28,7 +28,7 @@ from flax import nnx
 from safetensors import SafetensorError
 
 from .effect import Effect, Knob
-from .formats import LARGEST_FILE, Facts, ModelFileError, Options, Source, guitarml, parse_json, shown
+from .formats import LARGEST_FILE, Facts, ModelFileError, Options, Source, aidax, guitarml, keras, parse_json, shown
 from .recurrent import GRU, LSTM
 from .tcn import MicroTCN, SteerableTCN
 
@@ -318,11 +318,6 @@ def _is_legacy_nam(source: Source) -> bool:
     return (source.path / "config.json").is_file() and (source.path / "weights.npy").is_file()
 
 
-def _is_aida(source: Source) -> bool:
-    ours = {"metadata", "in_skip", "in_gain", "out_gain", "samplerate", "input_batch"}
-    return {"layers", "in_shape"} <= source.keys and bool(ours & source.keys)
-
-
 def _is_state_dict(source: Source) -> bool:
     return any(re.search(r"(^|[._])(weight|weight_[ih]h_l\d+)$", key) for key in source.keys) and all(
         isinstance(value, list) for value in source.document.values()
@@ -338,8 +333,8 @@ FORMATS: tuple[Format, ...] = (
     Format("a PyTorch or Neutone file (.pt, .pth, .nm)", _starts(b"PK\3\4", b"\x80\2", b"\x80\4")),
     Format("a NAM capture (.nam)", _has("architecture", "weights")),
     Format("CoreAudioML and GuitarML JSON (Proteus, NeuralPi, Chameleon and others)", guitarml.sniff, guitarml.read),
-    Format("an AIDA-X capture (.aidax, .json)", _is_aida),
-    Format("RTNeural Keras JSON", _has("layers", "in_shape")),
+    Format("an AIDA-X capture (.aidax, .json)", aidax.sniff, aidax.read, aidax.facts),
+    Format("RTNeural Keras JSON", _has("layers", "in_shape"), keras.read, keras.facts),
     Format("GuitarML WaveNet JSON (SmartGuitarAmp, SmartGuitarPedal)", _has("variables", "residual_channels")),
     Format("SmartAmpPro JSON", _has("conv1d", "conv1d_1", "lstm", "dense")),
     Format("a PyTorch state_dict as JSON", _is_state_dict),

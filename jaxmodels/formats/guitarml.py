@@ -54,8 +54,13 @@ def read(source: Source, options: Options = Options()) -> LSTM | GRU:
     return network
 
 
-def rate_of(path: Path) -> int:
-    """The rate of a capture that does not say it: 44100 Hz, unless the file's name says another or NeuralSeed.
+def rate_of(path: Path, usual: int = USUAL_RATE) -> int:
+    """The rate of a capture that does not say it: `usual` Hz, unless its name says another."""
+    return said_rate(path) or usual
+
+
+def said_rate(path: Path) -> int | None:
+    """The rate in Hz that a file's name tells, or None.
 
     `..._48k_...`, `...44.1 kHz...` and `...96000...` are understood; NeuralSeed (48000 Hz) also as the folder's name.
     """
@@ -66,7 +71,7 @@ def rate_of(path: Path) -> int:
     said = re.search(r"(?<!\d)(44100|48000|88200|96000|176400|192000)(?!\d)", name)
     if said:
         return int(said[1])
-    return 48000 if re.search(r"neural[ _-]?seed", f"{path.parent.name.lower()}/{name}") else USUAL_RATE
+    return 48000 if re.search(r"neural[ _-]?seed", f"{path.parent.name.lower()}/{name}") else None
 
 
 def _kind(name, described):
