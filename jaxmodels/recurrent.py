@@ -1,8 +1,8 @@
 """Recurrent networks: LSTM and GRU captures, the way GuitarML, CoreAudioML, AIDA-X and NAM use them.
 
-Both compute `y = Linear(rnn([x, knobs])) + x`, in PyTorch's maths. The product with the inputs is made for the whole
-block at once; only the product with the hidden state goes through a `lax.scan`, a sample at a time. The plain cell is
-also the fastest one: fused and divided gates were measured, and are slower once the scan is one native loop.
+Both compute `y = Linear(rnn([x, knobs])) + x`, in PyTorch's maths. A `lax.scan` goes through the block a sample at a
+time and becomes one native loop, so its inside is written for the vector units: products row by row, gates with one
+division each, and the inputs' share made where it is needed (reading it from a table costs more than making it).
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from . import rational
 from .effect import Knob
 from .settings import setting
 
 Tensor = Array | np.ndarray
+WHOLE, GROUP = 16, 8  # rows of a product inside the scan: so many are written out, more go in groups
 
 
 @dataclass(frozen=True)
@@ -253,24 +255,48 @@ def _param(weight):
     return None if weight is None else nnx.Param(jnp.asarray(weight, jnp.float32))
 
 
-def _lstm_cell(layer, state, z, tanh=jnp.tanh, sigmoid=jax.nn.sigmoid):
-    """One sample. `state` is (h, c), `z [4H]` the input's share of the gates."""
+def _lstm_cell(state, z, product, bias_hn, tanh, sigmoid):
+    """One sample. `state` is (h, c), `z [4H]` the input's share of the gates, `product` adds the hidden state's."""
     h, c = state
-    i, f, g, o = jnp.split(z + h @ layer.weight_hh[...], 4)
+    i, f, g, o = jnp.split(product(z, h), 4, axis=-1)
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     h = sigmoid(o) * tanh(c)
     return (h, c), h
 
 
-def _gru_cell(layer, state, z, tanh=jnp.tanh, sigmoid=jax.nn.sigmoid):
-    """One sample. `state` is (h,), `z [3H]` the input's share of the gates."""
+def _gru_cell(state, z, product, bias_hn, tanh, sigmoid):
+    """One sample. `state` is (h,), `z [3H]` the input's share of the gates; n's hidden share is scaled on its own."""
     (h,) = state
-    zr, zz, zn = jnp.split(z, 3)
-    ur, uz, un = jnp.split(h @ layer.weight_hh[...], 3)
+    zr, zz, zn = jnp.split(z, 3, axis=-1)
+    ur, uz, un = jnp.split(product(jnp.zeros_like(z), h), 3, axis=-1)
     r, keep = sigmoid(zr + ur), sigmoid(zz + uz)
-    n = tanh(zn + r * (un + layer.bias_hn[...]))
+    n = tanh(zn + r * (un + bias_hn))
     h = (1 - keep) * n + keep * h
     return (h,), h
+
+
+def _add_product(total, vector, matrix):
+    """`total [N] + vector [M] @ matrix [M, N]` for the inside of a scan.
+
+    A row after the other is added to the whole of the total: the form of a product that XLA compiles well inside a
+    loop. Up to WHOLE rows are written out, in four sums that do not wait for one another; more go in groups.
+    """
+    rows = len(vector)
+    written = rows if rows <= WHOLE else rows % GROUP
+    sums = [total, *[jnp.zeros_like(total)] * (min(written, 4) - 1)]
+    for n in range(written):
+        sums[n % 4] = sums[n % 4] + vector[n] * matrix[n]
+    total = sum(sums[1:], sums[0])
+    if rows == written:
+        return total
+    vectors, matrices = vector[written:].reshape(-1, GROUP), matrix[written:].reshape(-1, GROUP, matrix.shape[1])
+
+    def add_group(total, group):
+        for value, row in zip(*group, strict=True):
+            total = total + value * row
+        return total, None
+
+    return lax.scan(add_group, total, (vectors, matrices))[0]
 
 
 def _fast_tanh(x):
@@ -286,15 +312,27 @@ def _fast_sigmoid(x):
 
 
 def _step(box, cell, state, x, knobs):
-    if box.settings.fast_tanh:
-        cell = partial(cell, tanh=_fast_tanh, sigmoid=_fast_sigmoid)
     values = [knob.value(knobs[:, k : k + 1]) for k, knob in enumerate(box.knobs)]
     signal, after = jnp.concatenate([x, *values], axis=1), []
     for layer, before in zip(box.layers, state, strict=True):
-        z = signal @ layer.weight_ih[...] + layer.bias[...][None, :]
-        last, signal = lax.scan(partial(cell, layer), tuple(before), z)
+        bias, weight_ih, weight_hh = (layer[name][...] for name in ("bias", "weight_ih", "weight_hh"))
+
+        def one(state, row, bias=bias, weight_ih=weight_ih, weight_hh=weight_hh, layer=layer):
+            z = _add_product(bias, row, weight_ih)
+            return cell(state, z, partial(_add_product, matrix=weight_hh), _bias_hn(layer), *_nonlinear(box))
+
+        last, signal = lax.scan(one, tuple(before), signal)
         after.append(jnp.stack(last))
     y = signal @ box.head[...]
     if box.head_bias is not None:
         y = y + box.head_bias[...][None, :]
     return y + x if box.settings.skip else y, jnp.stack(after)
+
+
+def _bias_hn(layer):
+    return None if layer.bias_hn is None else layer.bias_hn[...]
+
+
+def _nonlinear(box):
+    """tanh and sigmoid, as the box plays them."""
+    return (_fast_tanh, _fast_sigmoid) if box.settings.fast_tanh else (rational.tanh, rational.sigmoid)

@@ -121,6 +121,7 @@ def plucks(samples: int) -> np.ndarray:
 
 def box_step(effect: Effect, block: int) -> Step:
     """A box as one compiled call; its weights and state travel as few arrays, as they do in the engine."""
+    from rack.workshop import loop
     from rack.workshop.row import Layout
 
     positions = jnp.asarray(default_positions(effect))
@@ -128,8 +129,13 @@ def box_step(effect: Effect, block: int) -> Step:
     weights_layout, state_layout = Layout(effect), Layout(state)
 
     def step(weights, state, x, positions):
-        y, after = weights_layout.part(weights).step(state_layout.part(state), x, hold(positions, block))
-        return y, state_layout.join(after)
+        def once(state, x):
+            y, after = weights_layout.part(weights).step(state_layout.part(state), x, hold(positions, block))
+            return state_layout.join(after), y, ()
+
+        library = loop.has_large_product(once, state, x)
+        after, y, _ = once(state, x) if library else loop.as_one_loop(once, state, x)
+        return y, after
 
     weights, held = jax.device_get((weights_layout.join(effect), state_layout.join(state)))
     return _stepper(step, jax.device_put(weights), held, effect.channels, block, np.asarray(positions))
@@ -215,6 +221,7 @@ def measure(step: Step, blocks: np.ndarray, plan: Plan) -> float:
 def bench(engines, models, blocks, plan: Plan, progress=lambda line: None) -> dict:
     """Every engine on every model at every block size: results, what was skipped and why, and the machine."""
     jax.config.update("jax_cpu_enable_async_dispatch", False)
+    xla.for_programs()
     results, skipped, x = [], [], signal()
     for engine in engines:
         for model in models:

@@ -16,16 +16,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import jaxprs_in_params
 
 from jaxmodels import ring
 from jaxmodels.effect import Effect, default_positions
 from rack.shared import KNOBS
 
+from . import loop
+
 GLIDE_S = 0.02  # time constant with which a knob follows its target
 ARRIVED = 1e-5  # of the whole travel: nearer than this, the knob stands on its target
 SMALL = 4096  # elements; smaller leaves share one array
-LARGE_PRODUCT = 1 << 15  # multiplications; a larger product of matrices goes to the library
 
 
 class SlotState(NamedTuple):
@@ -176,50 +176,15 @@ def program(row: Sequence[Prepared], rate: int):
             return tuple(after), x, jnp.stack(reports)
 
         def by_library(i: int) -> bool:
-            traced = jax.make_jaxpr(partial(slot, row[i]))(weights[i], states[i], x, key, targets[i])
-            return _has_large_product(traced.jaxpr)
+            return loop.has_large_product(partial(slot, row[i]), weights[i], states[i], x, key, targets[i])
 
         after, reports = (), []
         for library, slots in itertools.groupby(range(len(row)), by_library):
             slots = tuple(slots)
             step, before = partial(through, slots), tuple(states[i] for i in slots)
-            new, x, report = step(before, x) if library else _as_one_loop(step, before, x, targets)
+            new, x, report = step(before, x) if library else loop.as_one_loop(step, before, x)
             after += new
             reports.append(report)
         return x, after, jnp.concatenate(reports)
 
     return run
-
-
-def _as_one_loop(step, states, x, targets):
-    """`step(states, x) -> (states, y, reports)` as the body of a loop that runs once: the same answer, sooner.
-
-    XLA's CPU runtime calls one kernel an operation, and hands some to threads of its own when many are ready; the
-    callback then waits for a thread that may not run for a while. A loop is one kernel. Steps that multiply large
-    matrices stay as they are: inside a loop products do not go to the fast library.
-    """
-    once = (targets[0, 0] > -1).astype(jnp.int32)  # which the compiler cannot know; it would dissolve the loop
-
-    def body(carry):
-        count, states, x, _ = carry
-        return count + 1, *step(states, x)
-
-    reports = jnp.zeros((len(states), 2), jnp.float32)
-    _, states, y, reports = lax.while_loop(lambda carry: carry[0] < once, body, (jnp.int32(0), states, x, reports))
-    return states, y, reports
-
-
-def _has_large_product(jaxpr) -> bool:
-    """Whether any product of matrices in it, at whatever depth, is worth a library call."""
-    for equation in jaxpr.eqns:
-        if equation.primitive is lax.dot_general_p:
-            (contracted, _), (batched, _) = equation.params["dimension_numbers"]
-            left, right = (variable.aval.shape for variable in equation.invars)
-            shared = math.prod(left[axis] for axis in contracted)
-            batch = math.prod(left[axis] for axis in batched)
-            rows, columns = (math.prod(shape) // (shared * batch) for shape in (left, right))
-            if min(rows, shared, columns) > 1 and rows * shared * columns > LARGE_PRODUCT:
-                return True
-        if any(_has_large_product(inner) for inner in jaxprs_in_params(equation.params)):
-            return True
-    return False
