@@ -27,8 +27,23 @@ import safetensors.numpy
 from flax import nnx
 from safetensors import SafetensorError
 
+from .convnet import ConvNet
 from .effect import Effect, Knob
-from .formats import LARGEST_FILE, Facts, ModelFileError, Options, Source, aidax, guitarml, keras, parse_json, shown
+from .formats import (
+    LARGEST_FILE,
+    Facts,
+    ModelFileError,
+    Options,
+    Source,
+    aidax,
+    guitarml,
+    keras,
+    nam,
+    nam_legacy,
+    namb,
+    parse_json,
+    shown,
+)
 from .recurrent import GRU, LSTM
 from .tcn import MicroTCN, SteerableTCN
 
@@ -41,6 +56,7 @@ METADATA_KEY = "nafx"
 KINDS: dict[str, type] = {
     # Networks that our own format holds. Such a class is made by `cls(settings, *, knobs, sample_rate)`, `settings`
     # being its frozen dataclass `Settings` (fields made by `settings.setting`), and keeps its arrays in nnx.Variables.
+    "conv_net": ConvNet,
     "gru": GRU,
     "lstm": LSTM,
     "micro_tcn": MicroTCN,
@@ -312,12 +328,6 @@ def _has(*keys: str) -> Callable[[Source], bool]:
     return lambda source: source.keys.issuperset(keys)
 
 
-def _is_legacy_nam(source: Source) -> bool:
-    if source.data:
-        return source.data.startswith(b"PK") and b"config.json" in source.data and b"weights.npy" in source.data
-    return (source.path / "config.json").is_file() and (source.path / "weights.npy").is_file()
-
-
 def _is_state_dict(source: Source) -> bool:
     return any(re.search(r"(^|[._])(weight|weight_[ih]h_l\d+)$", key) for key in source.keys) and all(
         isinstance(value, list) for value in source.document.values()
@@ -328,10 +338,10 @@ FORMATS: tuple[Format, ...] = (
     # The first row that fits is taken. Safetensors come first: their first bytes are a length, and may be any magic.
     Format("nafx-rack's own (.safetensors)", _is_ours, _restore),
     Format("a safetensors file without a nafx-rack spec", lambda source: _header(source) is not None),
-    Format("a binary NAM capture (.namb)", _starts(b"BMAN")),
-    Format("a NAM 0.4 folder (config.json, weights.npy)", _is_legacy_nam),
+    Format("a binary NAM capture (.namb)", namb.sniff, namb.read, namb.facts),
+    Format("a NAM 0.4 folder (config.json, weights.npy)", nam_legacy.sniff, nam_legacy.read, nam_legacy.facts),
     Format("a PyTorch or Neutone file (.pt, .pth, .nm)", _starts(b"PK\3\4", b"\x80\2", b"\x80\4")),
-    Format("a NAM capture (.nam)", _has("architecture", "weights")),
+    Format("a NAM capture (.nam)", nam.sniff, nam.read, nam.facts),
     Format("CoreAudioML and GuitarML JSON (Proteus, NeuralPi, Chameleon and others)", guitarml.sniff, guitarml.read),
     Format("an AIDA-X capture (.aidax, .json)", aidax.sniff, aidax.read, aidax.facts),
     Format("RTNeural Keras JSON", _has("layers", "in_shape"), keras.read, keras.facts),
