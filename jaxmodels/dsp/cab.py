@@ -142,7 +142,10 @@ class Convolver(nnx.Module):
         window = jnp.concatenate([state.past, x], axis=1)
         near = window[:, PARTITION + 1 :]
         head = self.head[:, : PARTITION - 1 + x.shape[1], : x.shape[1]]
-        y = near @ head[0] if len(head) == 1 else jnp.einsum("cw,cwt->ct", near, head)
+        y = jnp.zeros_like(x)
+        for at in range(0, near.shape[1], CHUNK):  # in pieces: float32 adds up hundreds of products with a loud error
+            some, rows = near[:, at : at + CHUNK], head[:, at : at + CHUNK]
+            y = y + (some @ rows[0] if len(head) == 1 else jnp.einsum("cw,cwt->ct", some, rows))
 
         edge = jnp.bitwise_and(-since, CHUNK - 1)  # samples from the chunk's start to the next boundary
         share = jnp.bitwise_and((since + edge) // CHUNK, SHARES - 1)
