@@ -1,4 +1,4 @@
-"""PyTorch on one thread: a recurrent layer and a linear one, eager, with state in and out."""
+"""PyTorch on one thread, eager: recurrent networks with state in and out, and the micro-TCN in two ways of streaming."""
 
 from __future__ import annotations
 
@@ -27,4 +27,53 @@ def step(kind: str, tensors: dict[str, np.ndarray], block: int):
         y, state = layer(torch.from_numpy(x).unsqueeze(1), state)
         return head(y).squeeze(1).numpy()
 
+    return call
+
+
+def tcn_step(weights: dict[str, np.ndarray], dilations: list[int], values: list[float], block: int, cached: bool):
+    """The causal micro-TCN: a call that takes a block `[T, 1]` and answers with the next block of output.
+
+    `weights` are PyTorch's own, `values` the knobs'. As its paper streams it (`cached` false), each call computes the
+    whole receptive field again and keeps the last T samples; with caches, each layer keeps the past that it needs.
+    """
+    torch.set_num_threads(1)
+    w = {name: torch.from_numpy(np.array(tensor)) for name, tensor in weights.items()}
+    condition = torch.tensor([values])
+    for n in (0, 2, 4):
+        condition = torch.relu(torch.nn.functional.linear(condition, w[f"gen.{n}.weight"], w[f"gen.{n}.bias"]))
+    films, lookbacks = [], []
+    for n, dilation in enumerate(dilations):
+        adaptor = (w[f"blocks.{n}.film.adaptor.{part}"] for part in ("weight", "bias"))
+        films.append(torch.nn.functional.linear(condition, *adaptor)[:, :, None].chunk(2, dim=1))
+        lookbacks.append((w[f"blocks.{n}.conv1.weight"].shape[2] - 1) * dilation)
+    widths = [w[f"blocks.{n}.conv1.weight"].shape[1] for n in range(len(dilations))]
+    pasts = [torch.zeros(1, width, lookback) for width, lookback in zip(widths, lookbacks, strict=True)]
+    whole = torch.zeros(1, 1, sum(lookbacks))
+
+    def layer(n, x):
+        """`[1, C, H + T]` -> `[1, C', T]`"""
+        conv, residual = w[f"blocks.{n}.conv1.weight"], w[f"blocks.{n}.res.weight"]
+        gamma, beta = films[n]
+        y = gamma * torch.nn.functional.conv1d(x, conv, dilation=dilations[n]) + beta
+        y = torch.nn.functional.prelu(y, w[f"blocks.{n}.relu.weight"])
+        late = x[:, :, lookbacks[n] - 1 : -1]
+        return y + torch.nn.functional.conv1d(late, residual, groups=x.shape[1])
+
+    @torch.inference_mode()
+    def call(x: np.ndarray) -> np.ndarray:
+        nonlocal whole
+        y = torch.from_numpy(x).T[None]
+        if not cached:
+            y = torch.cat([whole, y], dim=2)
+            whole = y[:, :, block:]
+        for n in range(len(dilations)):
+            if cached:
+                y = torch.cat([pasts[n], y], dim=2)
+                pasts[n] = y[:, :, block:]
+            y = layer(n, y)
+        y = torch.nn.functional.conv1d(y, w["output.weight"], w["output.bias"])
+        return torch.tanh(y)[0].T.numpy()
+
+    for _ in range(-(-whole.shape[2] // block) if cached else 0):
+        call(np.zeros((block, 1), np.float32))  # the pasts are then those of silence
     return call

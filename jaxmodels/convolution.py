@@ -8,7 +8,7 @@ ring; a short one is a plain array, for which copying is cheaper than bookkeepin
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,8 @@ from jaxtyping import Array, Float
 from . import ring
 
 SHORT_PAST = 256  # samples; up to here a past is a plain array in the state
-LONG_BLOCK = 512  # samples; beyond it, on a plain past, the library's convolution is quicker, above all its gradient
+LONG_BLOCK = 512  # samples; beyond it the library is quicker: its convolution on a plain past, else its product
+COLUMNS, ROWS = 64, 8  # of a short block's product: so many samples at once, so many taps in one go
 
 Past = ring.Past | Float[Array, "C H"]
 
@@ -87,6 +88,13 @@ class CausalConv(nnx.Module):
 
     def __call__(self, window: ring.Window) -> Float[Array, "Cout T"]:
         """The convolution at every sample of the window's block."""
+        if window.length <= LONG_BLOCK and self.groups == 1:
+            width = self.weight.shape[2]
+
+            def row(tap, first, length):
+                return window.row(tap // width, (width - 1 - tap % width) * self.dilation - first, length)
+
+            return self._biased(by_rows(self.weight[...].reshape(len(self.weight), -1), row, window.length))
         if window.length > LONG_BLOCK and self.lookback and not window.wrap:
             return self._library(window)
         return self.mix(self.taps(window))
@@ -133,6 +141,49 @@ class CausalConv(nnx.Module):
 
     def _biased(self, y):
         return y if self.bias is None else y + self.bias[...][:, None]
+
+
+def product(weight: Float[Array, "O R"], x: Float[Array, "R T"]) -> Float[Array, "O T"]:
+    """`weight @ x` in the form that is quick inside a loop (see `by_rows`)."""
+
+    def row(n, first, length):
+        return lax.dynamic_slice(x, (n, first), (1, length))
+
+    return by_rows(weight, row, x.shape[1]) if x.shape[1] <= LONG_BLOCK else weight @ x
+
+
+def by_rows(weight: Float[Array, "O R"], row: Callable, length: int) -> Float[Array, "O T"]:
+    """A product of matrices as a sum of outer products: a column of the weight times `row(n, first, length)` `[1, T]`.
+
+    Inside a loop that is one kernel (see `xla.for_programs`) rows can be read where they lie, nothing is gathered or
+    dispatched, and the sums stay in the nearest cache: as fast as the library's product at short blocks, faster for
+    small matrices.
+    """
+    outputs, rows = weight.shape
+
+    def part(first, length: int):
+        def add_group(group, total):
+            columns = lax.dynamic_slice(weight, (0, group * ROWS), (outputs, ROWS))
+            for n in range(ROWS):
+                total = total + columns[:, n, None] * row(group * ROWS + n, first, length)
+            return total
+
+        total, groups = jnp.zeros((outputs, length), jnp.float32), rows // ROWS
+        if groups:
+            total = lax.fori_loop(0, groups, add_group, total)
+        for n in range(groups * ROWS, rows):
+            total = total + weight[:, n, None] * row(n, first, length)
+        return total
+
+    whole, rest = divmod(length, COLUMNS)
+    if length <= COLUMNS:
+        return part(0, length)
+
+    def put(n, y):
+        return lax.dynamic_update_slice(y, part(n * COLUMNS, COLUMNS), (0, n * COLUMNS))
+
+    y = lax.fori_loop(0, whole, put, jnp.zeros((outputs, whole * COLUMNS), jnp.float32))
+    return jnp.concatenate([y, part(whole * COLUMNS, rest)], axis=1) if rest else y
 
 
 def _in_order(weight: Float[Array, "G O R"], taps: Float[Array, "G R T"]) -> Float[Array, "G O T"]:

@@ -138,12 +138,12 @@ def hold(knobs: Float[Array, " K"], length: int) -> Knobs:
 
 
 def when_moving(function, knobs: Knobs):
-    """`function` of each row of knobs, `[T, K] -> [T, N]`, at the price of one row while no knob moves."""
+    """`function` of each row of knobs, `[T, K] -> [T, N]` or `[N, T]`, at the price of one row while no knob moves."""
 
     def still(rows):
-        return jnp.broadcast_to(function(rows[:1]), (rows.shape[0], width))
+        return jnp.broadcast_to(function(rows[:1]), shape)
 
-    width = jax.eval_shape(function, knobs).shape[-1]
+    shape = jax.eval_shape(function, knobs).shape
     if knobs.shape[0] == 1:
         return function(knobs)
     return lax.cond(jnp.any(knobs != knobs[:1]), function, still, knobs)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from .convolution import CausalConv, Past, extend, steady
+from .convolution import CausalConv, Past, extend, product, steady
 
 LONGEST_FIELD = 2**20  # samples, 24 s; the largest published network hears 155,555
 
@@ -31,9 +31,9 @@ class FilmBlock(nnx.Module):
     def lookback(self) -> int:
         return max(self.conv.lookback, self.residual_delay)
 
-    def film(self, rows: Float[Array, "T D"]) -> Float[Array, "C2 T"]:
-        """Gamma, and below it beta, for each row of conditions; one row stands for all samples."""
-        return self.film_weight[...] @ rows.T + self.film_bias[...][:, None]
+    def film(self, conditions: Float[Array, "D T"]) -> Float[Array, "C2 T"]:
+        """Gamma, and below it beta, for each column of conditions; one column stands for all samples."""
+        return product(self.film_weight[...], conditions) + self.film_bias[...][:, None]
 
     def step(self, past: Past, x: Float[Array, "Cin T"], film: Float[Array, "C2 T"]):
         """The block's output `[Cout, T]` and its past afterwards."""
@@ -53,7 +53,7 @@ class FilmBlock(nnx.Module):
 
     def _through(self, x):
         weight = self.residual[...]
-        return weight @ x if weight.ndim == 2 else weight[:, None] * x
+        return product(weight, x) if weight.ndim == 2 else weight[:, None] * x
 
 
 def silent_pasts(blocks: Sequence[FilmBlock], films) -> tuple[Past, ...]:

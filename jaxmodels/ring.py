@@ -63,6 +63,11 @@ class Window(NamedTuple):
             return self.signal[:, first : first + self.length]
         return lax.dynamic_slice_in_dim(self.signal, jnp.mod(first, self.wrap), self.length, axis=1)
 
+    def row(self, channel, lag, length: int) -> Float[Array, "1 N"]:
+        """`length` samples of one channel from `lag` samples before the block's first on; numbers may be traced."""
+        first = self.start - lag
+        return lax.dynamic_slice(self.signal, (channel, jnp.mod(first, self.wrap) if self.wrap else first), (1, length))
+
     def read(self, lags: Int[Array, " T"]) -> Float[Array, "C T"]:
         """Sample n of the answer is the signal `lags[n]` samples before sample n of the block."""
         where = self.start + jnp.arange(self.length) - lags

@@ -19,7 +19,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from .convolution import CausalConv, torch_uniform
+from .convolution import CausalConv, product, torch_uniform
 from .effect import Knob, when_moving
 from .film import FilmBlock, receptive_field, run, silent_pasts
 from .settings import setting
@@ -183,8 +183,7 @@ class SteerableTCN(nnx.Module):
         return y.T, state
 
     def _films(self, knobs):
-        values = jnp.concatenate([knob.value(knobs[:, i : i + 1]) for i, knob in enumerate(self.knobs)], axis=1)
-        return [block.film(values) for block in self.blocks]
+        return [block.film(_values(self, knobs)) for block in self.blocks]
 
 
 class MicroTCN(nnx.Module):
@@ -299,24 +298,29 @@ class MicroTCN(nnx.Module):
 
     def step(self, state, x, knobs):
         y, state = run(self.blocks, state, x.T, self._films(knobs))
-        return jnp.tanh(self.output_weight[...] @ y + self.output_bias[...][:, None]).T, state
+        return jnp.tanh(product(self.output_weight[...], y) + self.output_bias[...][:, None]).T, state
 
     def _films(self, knobs):
         """Each block's gammas and betas; the network behind them runs once a block while the knobs stand still."""
 
-        def rows(positions):
-            values = jnp.concatenate([knob.value(positions[:, i : i + 1]) for i, knob in enumerate(self.knobs)], axis=1)
+        def films(positions):
+            values = _values(self, positions)
             for layer in self.conditioning:
-                values = jax.nn.relu(values @ layer.weight[...].T + layer.bias[...][None])
-            return jnp.concatenate([block.film(values) for block in self.blocks]).T
+                values = jax.nn.relu(product(layer.weight[...], values) + layer.bias[...][:, None])
+            return jnp.concatenate([block.film(values) for block in self.blocks])
 
-        return jnp.split(when_moving(rows, knobs).T, len(self.blocks))
+        return jnp.split(when_moving(films, knobs), len(self.blocks))
 
 
 def compressor_knobs(controls: int = 2) -> tuple[Knob, ...]:
     """The knobs of the paper's compressor, 0..1: `limit`, `peak_reduction`; any further ones are `c3`, `c4`..."""
     named = (Knob("limit", default=0.0), Knob("peak_reduction"))
     return (*named[:controls], *(Knob(f"c{i + 1}") for i in range(2, controls)))
+
+
+def _values(effect, positions: Float[Array, "T K"]) -> Float[Array, "K T"]:
+    """The knobs' values, a row a knob."""
+    return jnp.concatenate([knob.value(positions[None, :, i]) for i, knob in enumerate(effect.knobs)])
 
 
 def _one_row(effect, knobs) -> Float[Array, "1 K"]:

@@ -36,8 +36,11 @@ from rack.errors import RackError
 
 RATE = 48000
 BLOCKS = (64, 128, 512, 2048)
-ENGINES = ("jax", "torch", "onnxruntime")
-RECURRENT = {"lstm16": (4, 16), "lstm32": (4, 32), "gru16": (3, 16)}  # gates, hidden units
+ENGINES = ("jax", "torch", "torch_paper", "onnxruntime")
+RECURRENT = {  # gates, hidden units
+    **{f"lstm{hidden}": (4, hidden) for hidden in (8, 16, 32, 40, 64)},
+    **{f"gru{hidden}": (3, hidden) for hidden in (16, 32)},
+}
 PEERS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 Step = Callable[[np.ndarray], Any]  # one block [T, C] in, the next block of output
@@ -81,6 +84,7 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "steerable_tcn": lambda: SteerableTCN(),
     "tcn300c": lambda: MicroTCN(MicroTCN.Settings(kernel_size=13)),
 }
+PEER_TCNS = ("tcn300c",)
 
 
 def names() -> list[str]:
@@ -138,7 +142,7 @@ def box_step(effect: Effect, block: int) -> Step:
         return y, after
 
     weights, held = jax.device_get((weights_layout.join(effect), state_layout.join(state)))
-    return _stepper(step, jax.device_put(weights), held, effect.channels, block, np.asarray(positions))
+    return _stepper(step, jax.device_put(weights), held, effect.channels, block, jax.device_put(positions))
 
 
 def rack_step(name: str, block: int) -> tuple[Step, int]:
@@ -175,17 +179,26 @@ def _stepper(step, weights, state, channels: int, block: int, knobs: np.ndarray)
 
 
 def peer_step(engine: str, name: str, block: int) -> Step:
-    """A recurrent network in another engine. Raises Skip where the engine or the network is missing."""
-    if name not in RECURRENT:
-        raise Skip(f"only {', '.join(RECURRENT)} are compared")
-    path = PEERS / f"{engine}_peer.py"
+    """A network in another engine, with the same weights. Raises Skip where the engine or the network is missing.
+
+    `torch_paper` is torch streaming a TCN as its paper does, the whole receptive field computed for every block.
+    """
+    by_paper = engine == "torch_paper"
+    known = PEER_TCNS if by_paper else (*RECURRENT, *(PEER_TCNS if engine == "torch" else ()))
+    if name not in known:
+        raise Skip(f"only {', '.join(known)} are compared")
+    path = PEERS / f"{engine.partition('_')[0]}_peer.py"
     if not path.is_file():
         raise Skip("the other engines are part of the source checkout")
     try:
-        step = runpy.run_path(str(path))["step"]
+        peer = runpy.run_path(str(path))
     except ModuleNotFoundError as error:
         raise Skip(f"{error.name} is not installed: run `make bench-env`") from None
-    return step("lstm" if RECURRENT[name][0] == 4 else "gru", tensors(*RECURRENT[name]), block)
+    if name in RECURRENT:
+        return peer["step"]("lstm" if RECURRENT[name][0] == 4 else "gru", tensors(*RECURRENT[name]), block)
+    network = NETWORKS[name]()
+    dilations = [network.settings.dilation_growth**n for n in range(network.settings.blocks)]
+    return peer["tcn_step"](network.weights(), dilations, [k.default for k in network.knobs], block, not by_paper)
 
 
 def step_for(engine: str, name: str, block: int) -> tuple[Step, int]:
