@@ -120,6 +120,8 @@ class Blend(nnx.Module):
     with strengths A = 1 - mix of a and B = mix of b it is divided by the root of A^2 + B^2 + 2 r A B, over A + B.
     """
 
+    settings = None  # none that a box could be compared by: everything set is in its boxes and its numbers
+
     def __init__(
         self,
         a: Effect,
@@ -128,14 +130,13 @@ class Blend(nnx.Module):
         *,
         delay_a: int = 0,
         delay_b: int = 0,
-        settings: BlendSettings = BlendSettings(),
     ):
         if a.channels != b.channels:
             raise ValueError(f"boxes of {a.channels} and {b.channels} channels cannot be blended")
         found = alignment or Alignment(b.latency - a.latency, 1, 1.0, 1.0)
         wait_a, wait_b = max(found.lag, 0), max(-found.lag, 0)
         self.a, self.b = nnx.data(a), nnx.data(b)
-        self.settings, self.channels, self.sample_rate = settings, a.channels, a.sample_rate or b.sample_rate
+        self.channels, self.sample_rate = a.channels, a.sample_rate or b.sample_rate
         self.delays = (wait_a + delay_a, wait_b + delay_b)
         self.latency = max(a.latency + wait_a, b.latency + wait_b)
         named = ([replace(k, name=f"{x}_{k.name}") for k in box.knobs] for x, box in (("a", a), ("b", b)))

@@ -49,7 +49,9 @@ class CaptureSettings:
     polarity: str = setting("normal", choices=("normal", "inverted"), help="Turns the output upside down.")
     delay_samples: int = setting(0, low=0, high=LONGEST_DELAY, help="Makes this slot later, to line it up by hand.")
     sample_rate: int = setting(
-        0, choices=RATES, help="Hz that the model was trained at, where its file says nothing or a wrong rate; 0: its own."
+        0,
+        choices=RATES,
+        help="Hz that the model was trained at, where its file does not say it right; 0: as it says.",
     )
     submodel: int = setting(-1, low=-1, high=63, help="Which network of a container, counted from 0; -1: the largest.")
     fast_tanh: bool = setting(False, help="NAM: the rough tanh that its plug-in plays, not the exact one.")

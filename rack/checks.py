@@ -76,6 +76,19 @@ def channel_numbers(low: int):
     return check
 
 
+def level_dbu(value):
+    """The level of a sound card, a number of dBu or its text; "" where it is not known."""
+    if value is None or isinstance(value, str) and value.strip().lower() in ("", "unknown", "none"):
+        return None
+    try:
+        number = float(value[:20].lower().removesuffix("dbu")) if isinstance(value, str) else value
+    except ValueError:
+        number = None
+    if type(number) not in (int, float) or not -60 <= number <= 60:
+        raise ValueError('must be a number of dBu from -60 to 60, or "" where it is not known')
+    return tidy(float(number))
+
+
 AUDIO = {
     "backend": one_of("auto", "portaudio", "null"),
     "input_device": device,
@@ -84,6 +97,8 @@ AUDIO = {
     "outputs": channel_numbers(1),
     "rate": whole(8000, 192000, "Hz"),
     "block": whole(32, 2048, "samples"),
+    "input_level_dbu": level_dbu,
+    "output_level_dbu": level_dbu,
 }
 
 
@@ -133,8 +148,8 @@ def tidy(value: float) -> float:
 
 
 RESERVED = frozenset(
-    "audio bypass compare irs keys limiter meters models mute notes rack racks record redo save slots source status"
-    " stop undo vary xy".split()
+    "audio bypass compare irs keys library limiter meters models mute notes rack racks record redo save slots source"
+    " status stop undo vary xy".split()
 )
 
 

@@ -36,6 +36,8 @@ from .tomllines import Lines
 Catalogue = dict[str, BoxInfo]
 
 MODEL = "model"  # the type of a slot that plays a model file
+BLEND = "blend"  # and of one that plays two of them, named in its settings
+OF_FILES = (MODEL, BLEND)  # types whose knobs come with their files
 LIMITER = "limiter"  # stands at the end of every rack, put there by the server
 MOST_SLOTS = 24
 MOST_KNOBS = 31
@@ -94,6 +96,8 @@ class Audio(msgspec.Struct, frozen=True):
     outputs: tuple[int, ...] = (1, 2)
     rate: int = 48000
     block: int = 64
+    input_level_dbu: float | None = None  # of a 1 kHz sine with peaks at 0 dBFS, at the card's input; None: not known
+    output_level_dbu: float | None = None  # the same at its output
 
 
 class SourceChoice(msgspec.Struct, frozen=True):
@@ -110,6 +114,7 @@ class Racks(msgspec.Struct, frozen=True):
     audio: Audio = Audio()
     source: SourceChoice = SourceChoice()
     racks: dict[str, Rack] = {}
+    library: tuple[str, ...] = ()  # folders of model files, beside our own
 
 
 # --- The file ---------------------------------------------------------------------------------------------------------
@@ -182,7 +187,7 @@ class _Reader:
             return default
 
     def racks(self, table: dict) -> Racks:
-        self.table(table, (), "", ("rack", "audio", "source", "racks"))
+        self.table(table, (), "", ("rack", "audio", "source", "library", "racks"))
         audio, _ = self.table(table.get("audio", {}), ("audio",), "audio", tuple(AUDIO))
         defaults = Audio()
         audio = {k: self.take(audio, k, check, getattr(defaults, k), ("audio",), "audio") for k, check in AUDIO.items()}
@@ -202,13 +207,23 @@ class _Reader:
             return value
 
         rack = self.take(table, "rack", known, first, (), "")
-        return Racks(rack, Audio(**audio), self.source(table.get("source", {})), racks)
+        return Racks(rack, Audio(**audio), self.source(table.get("source", {})), racks, self.library(table))
 
     def name(self, name: str) -> bool:
         if good_name(name):
             return True
         self.problem(("racks", name), _join("racks", name), "a rack's name is 1 to 64 printable characters")
         return False
+
+    def library(self, table: dict) -> tuple[str, ...]:
+        library, _ = self.table(table.get("library", {}), ("library",), "library", ("folders",))
+
+        def folders(value):
+            if not isinstance(value, list) or not all(isinstance(folder, str) and folder for folder in value):
+                raise ValueError('must be a list of folders, as in ["~/captures"]')
+            return tuple(str(self.path.parent.absolute() / Path(text(f)).expanduser()) for f in value)
+
+        return self.take(library, "folders", folders, (), ("library",), "library")
 
     def source(self, value) -> SourceChoice:
         table, _ = self.table(value, ("source",), "source", ("kind", "path"))
@@ -249,7 +264,7 @@ class _Reader:
         slot, _, knob = value.partition(".") if isinstance(value, str) else ("", "", "")
         if slot not in named or not knob:
             raise ValueError(f'must be "slot.knob" with a slot of this rack ({", ".join(named)}){nearest(slot, named)}')
-        if named[slot].type in self.catalogue:
+        if named[slot].type in self.catalogue and named[slot].type not in OF_FILES:
             knobs = [k.name for k in self.catalogue[named[slot].type].knobs]
             if knob not in knobs:
                 raise ValueError(f"{slot} has the knobs {', '.join(knobs) or '(none)'}{nearest(knob, knobs)}")
@@ -288,7 +303,7 @@ class _Reader:
             bypass=self.take(table, "bypass", flag, False, where, key, wrong),
             notes=self.take(table, "notes", text, "", where, key, wrong),
             error=wrong[0] if wrong else "",
-            unread=kind == MODEL,
+            unread=kind in OF_FILES,
         )
 
     def kinds(self) -> list[str]:
@@ -307,7 +322,7 @@ class _Reader:
         return value
 
     def knobs(self, value, kind: str, where: tuple, key: str, wrong: list[str]) -> dict[str, float | str]:
-        if kind == MODEL or kind not in self.catalogue:
+        if kind in OF_FILES or kind not in self.catalogue:
             table, _ = self.table(value, where, key, value)
 
             def unread(value):

@@ -37,7 +37,9 @@ class SlotView(msgspec.Struct, frozen=True):
     latency: int = 0
     receptive_field: int | None = None
     parameters: int = 0
-    sample_rate: int | None = None
+    sample_rate: int | None = None  # of the model, which the rack's may differ from
+    input_db: float | None = None  # the fixed gain before a capture; None where there is no capture
+    remarks: tuple[str, ...] = ()  # about its files and their levels, in words
 
 
 class AudioView(msgspec.Struct, frozen=True):
@@ -184,13 +186,15 @@ class BoxSpec(msgspec.Struct, frozen=True):
 
 
 class Build(msgspec.Struct, frozen=True, tag="build"):
-    """Make one slot's program."""
+    """Make one slot's program; one that is made `ahead` of any wish is dropped where a newer order waits."""
 
     ticket: int
     box: BoxSpec
     channels: int
     rate: int
     block: int
+    ahead: bool = False
+    levels_dbu: tuple[float | None, float | None] = (None, None)  # of the sound card, in and out
 
 
 class Fuse(msgspec.Struct, frozen=True, tag="fuse"):
@@ -201,6 +205,7 @@ class Fuse(msgspec.Struct, frozen=True, tag="fuse"):
     channels: int
     rate: int
     block: int
+    levels_dbu: tuple[float | None, float | None] = (None, None)
 
 
 ToWorkshop = Build | Fuse
@@ -226,6 +231,9 @@ class Built(msgspec.Struct, frozen=True, tag="built"):
     sample_rate: int | None
     seconds: float  # how long it took
     cached: bool
+    input_db: float | None = None
+    remarks: tuple[str, ...] = ()
+    anywhere: bool = True  # the same wherever the knobs stand; if not, it was made for those of the order
 
 
 class Fused(msgspec.Struct, frozen=True, tag="fused"):
@@ -284,6 +292,8 @@ class Stream(msgspec.Struct, frozen=True, tag="stream"):
     rate: int = 48000
     block: int = 64
     channels: int = 2  # of the rack
+    input_level_dbu: float | None = None  # for the workshop: captures are built for the levels of the sound card
+    output_level_dbu: float | None = None
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -348,9 +358,10 @@ class Streaming(msgspec.Struct, frozen=True, tag="streaming"):
 
 
 class Took(msgspec.Struct, frozen=True, tag="took"):
-    """Line `number` plays now; rows that it does not name are free."""
+    """Line `number` plays now, since `at` (`time.monotonic`); rows that it does not name are free."""
 
     number: int
+    at: float = 0.0
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):

@@ -277,7 +277,7 @@ def _value(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return list(value) if isinstance(value, tuple) else "" if value is None else value
 
 
 def _relative(value: Any, folder: Path) -> Any:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ..catalogue import BoxInfo, KnobInfo
 from ..checks import check_knob
-from ..config import MODEL, Audio, Rack, Racks, Slot, SourceChoice
+from ..config import OF_FILES, Audio, Rack, Racks, Slot, SourceChoice
 from ..protocol import AudioView, BoxSpec, SlotView, View
 
 DEEPEST_UNDO = 200
@@ -26,6 +26,8 @@ class Facts(msgspec.Struct, frozen=True):
     receptive_field: int | None = None
     parameters: int = 0
     sample_rate: int | None = None
+    input_db: float | None = None
+    remarks: tuple[str, ...] = ()
     error: str = ""
 
 
@@ -52,6 +54,7 @@ class State(msgspec.Struct, frozen=True):
     source: SourceChoice = SourceChoice()
     recording: str = ""
     audio: Audio = Audio()
+    audition: tuple[str, ...] = ()  # the models to step through, where they are not those of the folder
     facts: dict[str, Facts] = {}  # by `spec(slot).key()`
     building: frozenset[str] = frozenset()  # ids of slots that the workshop has in hand
 
@@ -61,7 +64,10 @@ class World(msgspec.Struct, frozen=True):
 
     catalogue: dict[str, BoxInfo]
     find: Callable[[str], str] = lambda path: ""  # the absolute path of a file, or ""
+    is_folder: Callable[[str], bool] = lambda path: True
     beside: Callable[[str], list[str]] = lambda path: []  # files of the same kind in the same folder, sorted
+    playable: Callable[[str], list[str]] = lambda path: []  # the models that play in the folder of a model
+    library: Callable[[], dict] = dict  # how much is in the library, and from which folders
     check_sound: Callable[[str], str] = lambda path: ""  # what is wrong with a sound file, or ""
     recording: Callable[[], str] = lambda: ""  # a path for a new recording
     models: Callable[[], list[str]] = lambda: []  # model files that could be chosen
@@ -117,7 +123,7 @@ def saved(state: State, written: Racks) -> State:
 
 def to_save(state: State, name: str) -> Racks:
     """What a save under this name writes."""
-    return Racks(name, state.audio, state.source, {name: state.scene.rack})
+    return Racks(name, state.audio, state.source, {name: state.scene.rack}, state.file.library)
 
 
 # --- Slots ------------------------------------------------------------------------------------------------------------
@@ -133,7 +139,7 @@ def knobs(state: State, world: World, slot: Slot) -> tuple[KnobInfo, ...]:
     facts = state.facts.get(spec(slot).key())
     if facts is not None and not facts.error:
         return facts.knobs
-    if slot.type in world.catalogue and slot.type != MODEL:
+    if slot.type in world.catalogue and slot.type not in OF_FILES:
         return world.catalogue[slot.type].knobs
     return ()
 
@@ -226,6 +232,8 @@ def _slot_view(state: State, world: World, slot: Slot) -> SlotView:
         receptive_field=facts.receptive_field,
         parameters=facts.parameters,
         sample_rate=facts.sample_rate,
+        input_db=facts.input_db,
+        remarks=facts.remarks,
     )
 
 

@@ -8,23 +8,34 @@ from pathlib import Path
 
 import msgspec
 
+from jaxmodels.blend import Blend, BlendSettings, Through
 from jaxmodels.boxes import BOXES, make
+from jaxmodels.levels import CaptureSettings, Levels
 from rack.catalogue import BoxInfo, SettingInfo
+from rack.config import BLEND, MODEL
 
 from .boxes import knob_infos
 
-MODEL = BoxInfo("model", "A model file: a capture or an effect that was trained; its knobs come with it.")
+MODEL_HELP = "A model file: a capture or an effect that was trained; its knobs come with it."
+BLEND_HELP = "Two model files side by side, lined up in time and polarity; each brings its knobs."
 
 
 def box_infos() -> tuple[BoxInfo, ...]:
     """The catalogue of the boxes in the table, and of the slot that plays model files."""
-    return (*(_info(kind, box) for kind, box in BOXES.items()), MODEL)
+    model = BoxInfo(MODEL, MODEL_HELP, knob_infos(Levels(Through())), _settings(CaptureSettings))
+    blend = BoxInfo(
+        BLEND, BLEND_HELP, knob_infos(Blend(Levels(Through()), Levels(Through()))), _settings(BlendSettings)
+    )
+    return (*(_info(kind, box) for kind, box in BOXES.items()), model, blend)
 
 
 def _info(kind: str, box: type) -> BoxInfo:
     help = (inspect.getdoc(box) or "").split("\n\n")[0].replace("\n", " ")
-    settings = tuple(_setting(field) for field in dataclasses.fields(box.Settings))
-    return BoxInfo(kind, help, knob_infos(make(kind, channels=2)), settings)
+    return BoxInfo(kind, help, knob_infos(make(kind, channels=2)), _settings(box.Settings))
+
+
+def _settings(cls: type) -> tuple[SettingInfo, ...]:
+    return tuple(_setting(field) for field in dataclasses.fields(cls))
 
 
 def _setting(field: dataclasses.Field) -> SettingInfo:

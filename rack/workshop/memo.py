@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from jaxmodels import xla
-from rack.protocol import Build, Built, Fuse, Fused
+from rack.protocol import BoxSpec, Build, Built, Fuse, Fused
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -40,12 +40,17 @@ def makers() -> str:
     return digest.hexdigest()
 
 
-def _path(order: Build | Fuse, folder: Path) -> Path:
-    boxes = [order.box] if isinstance(order, Build) else order.boxes
+def stamps(*boxes: BoxSpec) -> list[str]:
+    """The files that boxes are made from, and when each was changed last."""
     files = {file for box in boxes for file in (box.model, *box.settings.values()) if isinstance(file, str) and file}
-    stamps = [f"{file} {os.stat(file).st_mtime_ns}" for file in sorted(files) if os.path.isfile(file)]
-    parts = (type(order).__name__, makers(), *(box.key() for box in boxes), *stamps)
-    digest = hashlib.sha256("\n".join((*parts, f"{order.channels} {order.rate} {order.block}")).encode())
+    return [f"{file} {os.stat(file).st_mtime_ns}" for file in sorted(files) if os.path.isfile(file)]
+
+
+def _path(order: Build | Fuse, folder: Path) -> Path:
+    boxes = (order.box,) if isinstance(order, Build) else order.boxes
+    parts = (type(order).__name__, makers(), *(box.key() for box in boxes), *stamps(*boxes))
+    stream = f"{order.channels} {order.rate} {order.block} {order.levels_dbu}"
+    digest = hashlib.sha256("\n".join((*parts, stream)).encode())
     return folder / f"{digest.hexdigest()[:32]}.answer"
 
 
