@@ -13,7 +13,6 @@ import io
 import json
 import math
 import os
-import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,9 +42,12 @@ from .formats import (
     namb,
     parse_json,
     shown,
+    torch_file,
+    torch_state,
 )
 from .recurrent import GRU, LSTM
 from .tcn import MicroTCN, SteerableTCN
+from .wavenet import WaveNet
 
 __all__ = ["FORMATS", "KINDS", "Facts", "Format", "ModelFileError", "inspect", "load", "save"]
 
@@ -61,6 +63,7 @@ KINDS: dict[str, type] = {
     "lstm": LSTM,
     "micro_tcn": MicroTCN,
     "steerable_tcn": SteerableTCN,
+    "wavenet": WaveNet,
 }
 
 
@@ -328,24 +331,18 @@ def _has(*keys: str) -> Callable[[Source], bool]:
     return lambda source: source.keys.issuperset(keys)
 
 
-def _is_state_dict(source: Source) -> bool:
-    return any(re.search(r"(^|[._])(weight|weight_[ih]h_l\d+)$", key) for key in source.keys) and all(
-        isinstance(value, list) for value in source.document.values()
-    )
-
-
 FORMATS: tuple[Format, ...] = (
     # The first row that fits is taken. Safetensors come first: their first bytes are a length, and may be any magic.
     Format("nafx-rack's own (.safetensors)", _is_ours, _restore),
     Format("a safetensors file without a nafx-rack spec", lambda source: _header(source) is not None),
     Format("a binary NAM capture (.namb)", namb.sniff, namb.read, namb.facts),
     Format("a NAM 0.4 folder (config.json, weights.npy)", nam_legacy.sniff, nam_legacy.read, nam_legacy.facts),
-    Format("a PyTorch or Neutone file (.pt, .pth, .nm)", _starts(b"PK\3\4", b"\x80\2", b"\x80\4")),
+    Format("a PyTorch or Neutone file (.pt, .pth, .nm)", torch_file.sniff, torch_file.read, torch_file.facts),
     Format("a NAM capture (.nam)", nam.sniff, nam.read, nam.facts),
     Format("CoreAudioML and GuitarML JSON (Proteus, NeuralPi, Chameleon and others)", guitarml.sniff, guitarml.read),
     Format("an AIDA-X capture (.aidax, .json)", aidax.sniff, aidax.read, aidax.facts),
     Format("RTNeural Keras JSON", _has("layers", "in_shape"), keras.read, keras.facts),
     Format("GuitarML WaveNet JSON (SmartGuitarAmp, SmartGuitarPedal)", _has("variables", "residual_channels")),
     Format("SmartAmpPro JSON", _has("conv1d", "conv1d_1", "lstm", "dense")),
-    Format("a PyTorch state_dict as JSON", _is_state_dict),
+    Format("a PyTorch state_dict as JSON", torch_state.sniff, torch_state.read, torch_state.facts),
 )

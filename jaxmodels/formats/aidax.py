@@ -72,7 +72,7 @@ def facts(source: Source) -> Facts:
     return Facts(
         keras.architecture(specs),
         _rate(source) or said_rate(source.path),
-        tuple(knob.name for knob in keras.knobs(inputs)),
+        tuple(knob.name for knob in keras.parameters(inputs)),
         **keras.counted(specs),
         name=text("name"),
         author=text("author") or _text(source.document.get("author")),

@@ -38,7 +38,8 @@ def facts(source: Source) -> Facts:
     inputs, specs = parse(source)
     rate = said_rate(source.path)
     notes = () if rate else (f"its sample rate is not in the file: {USUAL_RATE} Hz is assumed",)
-    return Facts(architecture(specs), rate, tuple(knob.name for knob in knobs(inputs)), **counted(specs), notes=notes)
+    names = tuple(knob.name for knob in parameters(inputs))
+    return Facts(architecture(specs), rate, names, **counted(specs), notes=notes)
 
 
 def counted(specs: list[Spec]) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def architecture(specs: list[Spec]) -> str:
     return ", ".join(described(spec) for spec in specs)
 
 
-def knobs(inputs: int) -> tuple[Knob, ...]:
+def parameters(inputs: int) -> tuple[Knob, ...]:
     """A knob for each input beyond the audio, named as AIDA-X does; the network is given its value as it is."""
     return tuple(Knob(f"PARAM{n}") for n in range(1, inputs))
 
@@ -86,10 +87,11 @@ def parse(source: Source) -> tuple[int, list[Spec]]:
 
 def build(source: Source, inputs: int, specs: list[Spec], rate: int | None, *, skip: bool = False) -> Effect:
     """The network of these layers. Raises ModelFileError."""
+    knobs = parameters(inputs)
     try:
         if plain(specs) and _fits(inputs, specs[:-1]):
-            return recurrent(specs, skip=skip, knobs=knobs(inputs), sample_rate=rate)
-        return Layers(specs, skip=skip, knobs=knobs(inputs), sample_rate=rate)
+            return recurrent(specs, skip=skip, knobs=knobs, sample_rate=rate)
+        return Layers(specs, skip=skip, knobs=knobs, sample_rate=rate)
     except ValueError as error:
         raise ModelFileError(f"{source.name}: {error}; {REMEDY}") from error
 
@@ -173,7 +175,8 @@ def _conv1d(layer, arrays, width):
     if "kernel_size" in layer and _number(layer, "kernel_size", 2**20) != taps:
         raise ValueError(f"kernel_size is {shown(layer['kernel_size'])}, but the weights have {taps} taps")
     weights: dict[str, np.ndarray] = {"weight": arrays[0].transpose(2, 1, 0)}
-    weights |= {"bias": bias for bias in arrays[1:]}
+    if len(arrays) > 1:
+        weights["bias"] = arrays[1]
     return Spec("conv1d", weights, {"dilation": dilation, "groups": groups})
 
 
