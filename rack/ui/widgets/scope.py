@@ -15,6 +15,7 @@ DRY, WET = 1, 2
 SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 PATIENCE = 15  # frames before the picture is magnified again
 SHOWN = 2 / 3  # of the samples; the rest is room for the trigger
+LARGE = 2000  # cells; a larger picture is drawn every other time, for the sake of the line to the terminal
 
 
 class Scope(Drawn):
@@ -31,11 +32,13 @@ class Scope(Drawn):
         self._wet: array[float] = array("f")
         self._scale = SCALES.index(1.0)
         self._quiet = 0
+        self._passed = False
         self._caption(0.0)
 
     def show(self, dry: bytes, wet: bytes, rate: int) -> None:
         """Draw new samples, unless the picture is frozen."""
-        if self.frozen:
+        self._passed = not self._passed and self.size.area > LARGE
+        if self.frozen or self._passed:
             return
         a, b = array("f"), array("f")
         a.frombytes(dry[: len(dry) // 4 * 4])
