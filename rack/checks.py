@@ -6,6 +6,7 @@ Every check returns the value as it is kept, or raises ValueError saying what is
 from __future__ import annotations
 
 import difflib
+import math
 from pathlib import Path
 
 from .catalogue import KnobInfo, SettingInfo
@@ -80,13 +81,14 @@ def level_dbu(value):
     """The level of a sound card, a number of dBu or its text; "" where it is not known."""
     if value is None or isinstance(value, str) and value.strip().lower() in ("", "unknown", "none"):
         return None
-    try:
-        number = float(value[:20].lower().removesuffix("dbu")) if isinstance(value, str) else value
-    except ValueError:
-        number = None
-    if type(number) not in (int, float) or not -60 <= number <= 60:
+    if isinstance(value, str):
+        try:
+            value = float(value[:20].lower().removesuffix("dbu"))
+        except ValueError:
+            value = math.nan
+    if type(value) not in (int, float) or not -60 <= value <= 60:
         raise ValueError('must be a number of dBu from -60 to 60, or "" where it is not known')
-    return tidy(float(number))
+    return tidy(float(value))
 
 
 AUDIO = {

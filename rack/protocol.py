@@ -144,6 +144,7 @@ class Telemetry(msgspec.Struct, frozen=True, tag="telemetry"):
     input_max_db: float = -120.0
     output_max_db: float = -120.0
     slots_db: tuple[float, ...] = ()  # output peak of each slot, in order
+    hints: tuple[str, ...] = ()  # captures that hear too much or too little, in words
     load: float = 0.0  # callback time / block time, smoothed
     late: int = 0  # blocks that missed their deadline since the stream started
     blocks: int = 0

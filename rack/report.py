@@ -33,6 +33,8 @@ def status(view: View, meters: Telemetry) -> str:
         lines.append(f"{slot.id:<10} {state:<9} {slot.model or slot.type}  {knobs}".rstrip())
         if slot.error:
             lines.append(f"{'':20} {slot.error}")
+        lines += [f"{'':20} {remark}" for remark in slot.remarks]
+    lines += [f"hint       {hint}" for hint in meters.hints]
     lines += [f"problem    {problem}" for problem in view.problems]
     return "\n".join(lines)
 

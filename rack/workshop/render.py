@@ -20,6 +20,7 @@ from jax import lax
 
 from jaxmodels.dsp.resample import convert
 from jaxmodels.effect import Effect
+from jaxmodels.levels import Interface
 from rack import config, paths
 from rack.catalogue import catalogue
 from rack.errors import RackError
@@ -81,10 +82,10 @@ def _chunk(effects, states, blocks, targets, rate):
     return y, states
 
 
-def place(slot: config.Slot, rate: int, channels: int) -> Placed:
+def place(slot: config.Slot, rate: int, channels: int, interface: Interface = Interface()) -> Placed:
     """The box of a slot of racks.toml, its knobs where the slot says. Raises RackError in words."""
     try:
-        effect = box_for(BoxSpec(slot.type, slot.model, slot.settings), rate, channels)
+        effect = box_for(BoxSpec(slot.type, slot.model, slot.settings), rate, channels, interface)
     except (ValueError, OSError) as error:
         raise RackError(f"{slot.id}: {error}") from None
     knobs = {knob.name: knob for knob in knob_infos(effect)}
@@ -100,10 +101,10 @@ def place(slot: config.Slot, rate: int, channels: int) -> Placed:
     return Placed(effect, positions, not slot.bypass)
 
 
-def row_of(rack: config.Rack, rate: int, channels: int) -> list[Placed]:
+def row_of(rack: config.Rack, rate: int, channels: int, interface: Interface = Interface()) -> list[Placed]:
     """A whole rack as it plays live: its slots, but for those that cannot be played, and the limiter at its end."""
     slots = [slot for slot in rack.slots if not slot.error]
-    return [place(slot, rate, channels) for slot in (*slots, config.Slot("limiter", config.LIMITER))]
+    return [place(slot, rate, channels, interface) for slot in (*slots, config.Slot("limiter", config.LIMITER))]
 
 
 def turned(slots: Sequence[config.Slot], knobs: Sequence[str]) -> tuple[config.Slot, ...]:
@@ -162,7 +163,7 @@ def main(args: argparse.Namespace) -> int:
         rack = find_rack(args.rack)
         x = to_channels(x, rack.channels)
         slots = turned(rack.slots, args.knob)
-        row = row_of(config.Rack(channels=rack.channels, slots=slots), rate, rack.channels)
+        row = row_of(config.Rack(channels=rack.channels, slots=slots), rate, rack.channels, interface())
     long = len(x) > LONG_S * rate and sys.stderr.isatty()
     y = render(row, x, rate, args.block, _bar if long else None)
     write(args.output, y, rate)
@@ -178,6 +179,13 @@ def find_rack(name: str) -> config.Rack:
     if name not in known:
         raise RackError(f"no rack is called {name!r}; there are: {', '.join(known)}")
     return known[name]
+
+
+def interface() -> Interface:
+    """The levels of the user's sound card, for racks that are played as they sound live."""
+    path = paths.racks_path()
+    audio = config.load(path, catalogue())[0].audio if path.exists() else config.Audio()
+    return Interface(audio.input_level_dbu, audio.output_level_dbu)
 
 
 def to_channels(x: np.ndarray, channels: int) -> np.ndarray:

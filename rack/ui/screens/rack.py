@@ -47,6 +47,7 @@ class RackScreen(Screen[None]):
         self._pages: dict[str, Widget] = {}
         self._due: dict[str, float] = {}
         self._shown = View(rack="", racks=(), slots=())
+        self._hints: tuple[str, ...] = ()
 
     def compose(self) -> ComposeResult:
         app = self.app
@@ -110,6 +111,10 @@ class RackScreen(Screen[None]):
         self.meters.show(t)
         if self._is_due("numbers", 2):
             self.header.measure(t, link_hz)
+            new = [hint for hint in t.hints if hint not in self._hints]
+            self._hints = t.hints
+            if new:
+                self.status.say(new[0], "warning")
         if self._is_due("chain", 6):
             self.chain.measure(t)
         if t.scope_out and self._is_due("scope", self._scope_hz) and (scope := self.visible_scope) is not None:

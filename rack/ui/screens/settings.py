@@ -137,7 +137,8 @@ class Settings(ModalScreen[dict[str, Any] | None]):
             facts.append(f"{slot.parameters:,} weights")
         if slot.sample_rate:
             facts.append(f"runs at {slot.sample_rate} Hz")
-        return "; ".join(facts) + (f"\n{self._slot.notes or self._notes}" if self._slot.notes or self._notes else "")
+        lines = ["; ".join(facts), *slot.remarks, slot.notes or self._notes]
+        return "\n".join(line for line in lines if line)
 
     def on_mount(self) -> None:
         first = next(iter(self.query("Input, Choices")), None)
@@ -157,16 +158,16 @@ class Settings(ModalScreen[dict[str, Any] | None]):
 
     def _changes(self) -> dict[str, Any]:
         changes: dict[str, Any] = {}
-        for info in self._infos:
-            value = self._read(info)
-            if value != self._value(info):
-                changes[info.name] = value
-        if self._has_model:
+        if self._has_model:  # first: another model forgets what was set because of the old one
             model = self.query_one("#model", PathInput).value
             if model != self._slot.model:
                 if wrong := file_there(model):
                     raise ValueError(wrong)
                 changes["model"] = model
+        for info in self._infos:
+            value = self._read(info)
+            if value != self._value(info):
+                changes[info.name] = value
         return changes
 
     def _read(self, info: SettingInfo) -> Any:
