@@ -20,6 +20,7 @@ from .settings import setting
 
 TAPS = 2
 MOST_PAST = 2**22  # numbers that all layers together may have to remember: 16 MiB
+LONGEST_RESPONSE = 2**17  # taps
 SHORT_RESPONSE = 64  # taps; up to here a response is one product, beyond it FFTs are quicker
 
 Tensor = Array | np.ndarray
@@ -111,7 +112,7 @@ class Linear(nnx.Module):
 
     @dataclass(frozen=True)
     class Settings:
-        taps: int = setting(1, low=1, high=2**17, help="length of the response in samples")
+        taps: int = setting(1, low=1, high=LONGEST_RESPONSE, help="length of the response in samples")
         bias: bool = setting(False, help="a constant is added")
 
     knobs: tuple[Knob, ...] = ()

@@ -15,16 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from ..activations import Activation
-from ..convnet import ConvNet, Linear
+from .. import wavenet_config
 from ..effect import Chain, Effect, Knob
 from ..recurrent import LSTM
-from . import Facts, ModelFileError, Options, Source, nam_lstm, nam_wavenet, shown
+from ..wavenet import WaveNet, encoded_size
+from . import Facts, ModelFileError, Options, Source, nam_convnet, nam_lstm, nam_wavenet
 from .nam_envelope import NEWEST, PARAMETRIC, Model, envelope, parts, submodels
-from .nam_knobs import Encoded, encoded_knobs, read_knobs
+from .nam_knobs import Encoded, inputs_of, read_knobs
 
 USUAL_RATE = 48000  # Hz, of files that do not say it
-LONGEST_RESPONSE = 2**17  # samples of a Linear
 LONGEST_TEXT = 200  # characters of a name
 
 
@@ -62,78 +61,39 @@ def _rate_of(model: Model, options: Options) -> int:
     return options.sample_rate or model.rate or USUAL_RATE
 
 
-def _linear(model: Model, options: Options) -> Effect:
-    taps, bias = model.whole("receptive_field", 1, LONGEST_RESPONSE), model.flag("bias")
-    channels = model.whole("in_channels", 1, 64, default=1)
-    model.whole("out_channels", channels, channels, default=channels)  # the same response for each: a mono box on each
-    flat = model.weights(taps + bias)
-    return Linear(flat[:taps], float(flat[taps]) if bias else None, sample_rate=_rate_of(model, options))
+def _concat_lstm(model: Model, options: Options) -> Effect:
+    knobs = _knobs(model)
+    return Encoded(nam_lstm.read_lstm(model, _rate_of(model, options), options.fast_tanh, inputs_of(knobs)), knobs)
 
 
-def _convnet(model: Model, options: Options) -> Effect:
-    model.mono()
-    model.whole("groups", 1, 1, default=1)  # a mono input cannot be split
-    channels, batchnorm = model.whole("channels", 1, 1024), model.flag("batchnorm")
-    dilations = _dilations(model)
-    try:
-        activation = Activation.read(model.config.get("activation"))
-    except ValueError as error:
-        raise model.refuse(f"config.activation = {shown(model.config.get('activation'))}: {error}") from error
-    if options.fast_tanh and activation.type == "Tanh":
-        activation = Activation("Fasttanh")
-    written = activation.written()
-    widths = [1] + [channels] * (len(dilations) - 1)
-    extra = 4 * channels + 1 if batchnorm else channels
-    take = model.cutter(sum(2 * channels * width + extra for width in widths) + channels + 1)
-    blocks = []
-    for width in widths:
-        weight = take(channels, width, 2)
-        blocks.append(_normalised(model, weight, take) if batchnorm else (weight, take(channels)))
-    settings = ConvNet.Settings(channels, dilations, written if isinstance(written, str) else json.dumps(written))
-    weights = blocks, take(1, channels), take(1)
-    try:
-        return ConvNet(settings, sample_rate=_rate_of(model, options), weights=weights)
-    except ValueError as error:
-        raise model.refuse(str(error)) from error
+def _knobs(model: Model) -> tuple[Knob, ...]:
+    return read_knobs(model.name, model.config.get("params")) if model.architecture in PARAMETRIC else ()
 
 
-def _normalised(model: Model, weight: np.ndarray, take: Callable[..., np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Weight and bias of a convolution with the batch normalisation behind it."""
-    mean, variance, scale, shift = (take(len(weight)).astype(np.float64) for _ in range(4))
-    spread = variance + take(1)
-    if (spread <= 0).any():
-        raise model.refuse("weights: a variance of its batch normalisation is not above zero")
-    scale = scale / np.sqrt(spread)
-    with np.errstate(over="ignore"):
-        folded = (weight * scale[:, None, None]).astype(np.float32), (shift - mean * scale).astype(np.float32)
-    if not all(np.isfinite(part).all() for part in folded):
-        raise model.refuse("weights: its batch normalisation makes numbers too large for float32")
-    return folded
+def _wavenet(model: Model, options: Options) -> Effect:
+    def nested(name, holder):
+        return build(model.inner(holder, "condition_dsp"), replace(options, submodel=None))
 
-
-def _dilations(model: Model) -> tuple[int, ...]:
-    found = model.config.get("dilations")
-    good = isinstance(found, list) and 0 < len(found) <= 64
-    if not good or not all(type(d) is int and 0 < d <= 2**16 for d in found):
-        raise model.refuse(f"config.dilations = {shown(found)}, must be 1 to 64 whole numbers of 1 to {2**16}")
-    return tuple(found)
-
-
-def _lstm(model: Model, options: Options, knobs: tuple[Knob, ...] = ()) -> Effect:
-    return nam_lstm.read_lstm(model, _rate_of(model, options), options.fast_tanh, knobs)
-
-
-def _wavenet(model: Model, options: Options, knobs: tuple[Knob, ...] = ()) -> Effect:
     return nam_wavenet.read_wavenet(
         model.name,
-        model.config,
+        _wavenet_config(model, options),
         model.weights(),
         sample_rate=_rate_of(model, options),
         fast_tanh=options.fast_tanh,
-        knobs=knobs,
+        knobs=_knobs(model),
         submodel=options.submodel,
-        read_model=lambda name, holder: build(model.inner(holder, name), replace(options, submodel=None)),
+        read_model=nested,
     )
+
+
+def _wavenet_config(model: Model, options: Options = Options()) -> dict:
+    """The config with what the envelope and the knobs say: the rate that was asked for, the columns of the input."""
+    config, condition = dict(model.config), model.config.get("condition_dsp")
+    if isinstance(condition, dict) and options.sample_rate and condition.get("sample_rate") == model.rate:
+        config["condition_dsp"] = condition | {"sample_rate": options.sample_rate}
+    if knobs := _knobs(model):
+        config["in_channels"] = 1 + sum(map(encoded_size, knobs))
+    return config
 
 
 def _widths(model: Model) -> tuple[str, ...]:
@@ -156,25 +116,15 @@ def _sequential(model: Model, options: Options) -> Effect:
         raise model.refuse(str(error)) from error
 
 
-def _concat(network: Callable[..., Effect]) -> Callable[[Model, Options], Effect]:
-    """A network of the parametric fork: its knobs, encoded, are further inputs."""
-
-    def read(model: Model, options: Options) -> Effect:
-        knobs = read_knobs(model.name, model.config.get("params"))
-        return Encoded(network(model, options, encoded_knobs(knobs)), knobs)
-
-    return read
-
-
 READERS: dict[str, Callable[[Model, Options], Effect]] = {
-    "Linear": _linear,
-    "ConvNet": _convnet,
-    "LSTM": _lstm,
+    "Linear": lambda model, options: nam_convnet.read_linear(model, _rate_of(model, options)),
+    "ConvNet": lambda model, options: nam_convnet.read_convnet(model, _rate_of(model, options), options.fast_tanh),
+    "LSTM": lambda model, options: nam_lstm.read_lstm(model, _rate_of(model, options), options.fast_tanh),
     "WaveNet": _wavenet,
     "SlimmableContainer": _container,
     "Sequential": _sequential,
-    "ConcatLSTM": _concat(_lstm),
-    "ConcatWaveNet": _concat(_wavenet),
+    "ConcatLSTM": _concat_lstm,
+    "ConcatWaveNet": _wavenet,
 }
 
 
@@ -186,11 +136,10 @@ def tell(model: Model) -> Facts:
     plays = _default(model)
     said = {**_said(plays.metadata), **_said(model.metadata)}
     training, gear = said.get("training"), (_text(said.get("gear_make")), _text(said.get("gear_model")))
-    concat = plays.architecture in PARAMETRIC
     return Facts(
         architecture=_describe(model),
         sample_rate=plays.rate or USUAL_RATE,
-        knobs=tuple(knob.name for knob in read_knobs(plays.name, plays.config.get("params"))) if concat else (),
+        knobs=tuple(knob.name for knob in _knobs(plays)),
         submodels=_choices(model),
         parameters=_count(plays),
         name=_text(said.get("name")),
@@ -215,22 +164,31 @@ def _default(model: Model) -> Model:
 
 
 def _describe(model: Model) -> str:
-    """Kind and size, short."""
-    match model.architecture:
-        case "Linear":
-            return f"Linear {model.whole('receptive_field', 1, LONGEST_RESPONSE)}"
-        case "ConvNet":
-            return f"ConvNet {model.whole('channels', 1, 1024)}x{len(_dilations(model))}"
-        case "LSTM" | "ConcatLSTM" as kind:
-            return f"{kind} {model.whole('num_layers', 1, 8, default=1)}x{model.whole('hidden_size', 1, 1024)}"
-        case "SlimmableContainer":
-            models = [inner for _, inner in submodels(model)]
-            return f"{_describe(models[-1])}, largest of {len(models)}"
-        case "Sequential":
-            return f"Sequential of {', '.join(map(_describe, parts(model)))}"
-        case "ConcatWaveNet":
-            return f"Concat{nam_wavenet.architecture(model.config)}"
-    return nam_wavenet.architecture(model.config)
+    """Kind and size, short. Raises ModelFileError where the config is wrong or wants more or fewer weights."""
+    kind = model.architecture
+    if kind == "Linear":
+        taps, bias = nam_convnet.linear_sizes(model)
+        model.count(taps + bias)
+        return f"Linear {taps}"
+    if kind == "ConvNet":
+        channels, dilations, wanted = nam_convnet.convnet_sizes(model)
+        model.count(wanted)
+        return f"ConvNet {channels}x{len(dilations)}"
+    if kind in ("LSTM", "ConcatLSTM"):
+        hidden, widths = nam_lstm.sizes(model, sum(map(encoded_size, _knobs(model))))
+        model.count(nam_lstm.num_weights(hidden, widths))
+        return f"{kind} {len(widths)}x{hidden}"
+    if kind == "SlimmableContainer":
+        models = [inner for _, inner in submodels(model)]
+        return f"{_describe(models[-1])}, largest of {len(models)}"
+    if kind == "Sequential":
+        return f"Sequential of {', '.join(map(_describe, parts(model)))}"
+    config = _wavenet_config(model)
+    try:
+        model.count(wavenet_config.num_weights(wavenet_config.read(config)) + 1)
+    except wavenet_config.ConfigError as error:
+        raise model.refuse(str(error)) from error
+    return kind.removesuffix("WaveNet") + nam_wavenet.architecture(config)
 
 
 def _choices(model: Model) -> tuple[str, ...]:
@@ -292,14 +250,21 @@ def write(effect: Effect, metadata: dict[str, Any] | None = None) -> bytes:
     `metadata` has NAM's keys (`name`, `modeled_by`, `gear_type`, `loudness` ...). Raises ModelFileError for boxes that
     NAM cannot hold, weights that are not finite and metadata that is no JSON.
     """
+    if not isinstance(effect, LSTM | WaveNet):
+        raise ModelFileError(f"not written: NAM has no {type(effect).__name__}; write another format")
+    if effect.knobs:
+        raise ModelFileError(
+            f"not written: NAM has no knobs, this network has {len(effect.knobs)}; write another format"
+        )
     ours = {}
     if isinstance(effect, LSTM):
         version, architecture = "0.5.4", "LSTM"
         config, flat = nam_lstm.flatten(effect)
-        ours = {"nafx": {"settled": True, "skip": effect.settings.skip}}
+        ours = {"nafx": {"settled": True, "skip": effect.settings.skip, "bias": effect.settings.bias}}
     else:
         architecture, (config, flat) = "WaveNet", nam_wavenet.flatten(effect)
-        version = "0.5.4" if _plain(config) else "0.6.0"
+        old = _old_spelling(config)
+        version, config = ("0.6.0", config) if old is None else ("0.5.4", old)
     if not np.isfinite(flat).all():
         raise ModelFileError("not written: a weight is not a finite number; go back to an earlier checkpoint")
     document = {"version": version, "metadata": metadata, "architecture": architecture, "config": config}
@@ -311,13 +276,16 @@ def write(effect: Effect, metadata: dict[str, Any] | None = None) -> bytes:
         raise ModelFileError(f"not written: metadata is no JSON ({error})") from error
 
 
-def _plain(config: dict) -> bool:
-    """Whether files before 0.6.0 could say this WaveNet."""
-    known = {"input_size", "condition_size", "head_size", "channels", "kernel_size", "dilations", "activation"}
-    known |= {"gated", "head_bias"}
-    layers = config["layers"]
-    return (
-        config.keys() <= {"layers", "head", "head_scale"}
-        and config.get("head") is None
-        and all(layer.keys() <= known and isinstance(layer["activation"], str) for layer in layers)
-    )
+def _old_spelling(config: dict) -> dict | None:
+    """A WaveNet's config in the words of 0.5, which every player reads; None where they do not suffice."""
+    if config.get("head") or config.get("condition_dsp") or config.get("in_channels", 1) != 1:
+        return None
+    arrays = []
+    for array in config["layers"]:
+        old = {key: array.get(key) for key in ("input_size", "condition_size", "channels", "kernel_size", "dilations")}
+        old |= {"head_size": array["head"]["out_channels"], "head_bias": array["head"]["bias"]}
+        old |= {"activation": array["activation"], "gated": array["gating_mode"] == "gated"}
+        arrays.append(old)
+    found = {"layers": arrays, "head": None, "head_scale": config["head_scale"]}
+    plain = all(isinstance(array["activation"], str) and isinstance(array["kernel_size"], int) for array in arrays)
+    return found if plain and wavenet_config.canonical(found) == wavenet_config.canonical(config) else None

@@ -44,11 +44,16 @@ class Model:
     def refuse(self, what: str, remedy: str = REMEDY) -> ModelFileError:
         return ModelFileError(f"{self.name}: {what}; {remedy}")
 
-    def weights(self, wanted: int | None = None) -> np.ndarray:
-        """The flat weights; raises ModelFileError where they are not `wanted` finite numbers."""
-        if wanted is not None and len(self.stored) != wanted:
+    def count(self, wanted: int) -> None:
+        """Refuse another number of weights."""
+        if len(self.stored) != wanted:
             there = f"{len(self.stored)} weights, but its config wants"
             raise self.refuse(f"{self.architecture} of {there} {shown(wanted)}")
+
+    def weights(self, wanted: int | None = None) -> np.ndarray:
+        """The flat weights; raises ModelFileError where they are not `wanted` finite numbers."""
+        if wanted is not None:
+            self.count(wanted)
         flat = tensor(self.stored, self.name, "weights") if isinstance(self.stored, list) else self.stored
         if flat.ndim != 1 or not np.isfinite(flat).all():
             raise self.refuse("weights must be one list of finite numbers")

@@ -10,9 +10,9 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
 
-from ..effect import Effect, Knob, Knobs, default_positions
+from ..effect import Effect, Knob
+from ..wavenet import encode
 from . import ModelFileError, shown
 
 MOST_KNOBS, MOST_POSITIONS = 16, 16
@@ -52,40 +52,25 @@ def _knob(name: str, where: str, item: Any) -> Knob:
     for field, value in {"min": low, "max": high, "default": default}.items():
         if type(value) not in (int, float) or not abs(value) < 1e9:
             raise ModelFileError(f"{name}: {where}.{field} = {shown(value)}, must be a number; {REMEDY}")
+    encoding = (item.get("normalized_min", -1), item.get("normalized_max", 1))
+    if kind == "continuous" and encoding != (-1, 1):
+        what = f"{where} is encoded from {shown(encoding[0])} to {shown(encoding[1])}"
+        raise ModelFileError(f"{name}: {what}; only -1 to 1 is read")
     if not low < high or not low <= default <= high:
         said = f"min {low:g}, default {default:g}, max {high:g}"
         raise ModelFileError(f"{name}: {where} has {said}, which must rise; {REMEDY}")
     return Knob(title, "", float(low), float(high), float(default), labels=tuple(label[:40] for label in labels))
 
 
-def encoded_knobs(knobs: tuple[Knob, ...]) -> tuple[Knob, ...]:
-    """One knob for each input that `encode` makes; its value is what the network hears."""
-    inputs = []
-    for knob in knobs:
-        at = knob.position(knob.default)
-        if knob.labels:
-            chosen = round(at * (len(knob.labels) - 1))
-            names = enumerate(knob.labels)
-            inputs += [Knob(f"{knob.name} {label}", "", 0.0, 1.0, float(i == chosen)) for i, label in names]
-        else:
-            inputs.append(Knob(knob.name, "", -1.0, 1.0, 2 * at - 1))
-    return tuple(inputs)
-
-
-def encode(knobs: tuple[Knob, ...], positions: Knobs) -> Float[Array, "T E"]:
-    """Positions of the inputs that positions of the knobs mean; a switch on its way is both its neighbours in part."""
-    columns = []
-    for k, knob in enumerate(knobs):
-        at = positions[:, k : k + 1]
-        if knob.labels:
-            places = jnp.arange(len(knob.labels), dtype=jnp.float32)[None, :]
-            at = jnp.maximum(0.0, 1.0 - jnp.abs(at * (len(knob.labels) - 1) - places))
-        columns.append(at)
-    return jnp.concatenate(columns, axis=1)
+def inputs_of(knobs: tuple[Knob, ...]) -> tuple[Knob, ...]:
+    """A knob for each input that the knobs are encoded as, -1 to 1, where the file's own defaults put it."""
+    names = [f"{knob.name} {label}".strip() for knob in knobs for label in knob.labels or ("",)]
+    at = encode(knobs, jnp.array([[knob.position(knob.default) for knob in knobs]], jnp.float32))
+    return tuple(Knob(name, "", -1.0, 1.0, float(value)) for name, value in zip(names, at[0], strict=True))
 
 
 class Encoded(nnx.Module):
-    """A box that is turned by the knobs of the file, while its own knobs are the inputs of the network."""
+    """A network whose own knobs are inputs, turned by the knobs of its file."""
 
     def __init__(self, box: Effect, knobs: tuple[Knob, ...]):
         self.box, self.knobs = nnx.data(box), knobs
@@ -94,8 +79,10 @@ class Encoded(nnx.Module):
         self.unroll = getattr(box, "unroll", False)
 
     def initial_state(self, knobs=None):
-        at = default_positions(self) if knobs is None else knobs
-        return self.box.initial_state(encode(self.knobs, jnp.asarray(at)[None, :])[0])
+        return self.box.initial_state(None if knobs is None else self._inputs(jnp.asarray(knobs)[None, :])[0])
 
     def step(self, state, x, knobs):
-        return self.box.step(state, x, encode(self.knobs, knobs))
+        return self.box.step(state, x, self._inputs(knobs))
+
+    def _inputs(self, knobs):
+        return 0.5 * encode(self.knobs, knobs) + 0.5

@@ -1,8 +1,8 @@
 """NAM's LSTM: flat weights to our network and back, and the silence it hears before it plays.
 
-Source: NeuralAmpModelerCore (lstm). A file of our own may say two things more, under `nafx`: `settled`, that the state
-in it is the one to start with, and `skip`, that its last hidden unit carries the dry signal, which NAM's LSTM cannot
-add by itself.
+Source: NeuralAmpModelerCore (lstm). A file of our own says more, under `nafx`: `settled`, that the state in it is the
+one to start with; `skip`, that its last hidden unit carries the dry signal, which NAM's LSTM cannot add by itself;
+`bias`, whether the output layer has one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from jax import lax
 
 from ..effect import Knob, default_positions, hold
 from ..recurrent import LSTM, Layer, Settings, Weights
-from . import ModelFileError
 from .nam_envelope import Model
 
 SETTLE_S = 0.5
@@ -33,22 +32,33 @@ class Cell(NamedTuple):
     state: np.ndarray  # [2, H], h and c
 
 
-def read_lstm(model: Model, rate: int, fast_tanh: bool, knobs: tuple[Knob, ...] = ()) -> LSTM:
-    """The network of a model at `rate` Hz, settled as NAM settles it; raises ModelFileError."""
+def sizes(model: Model, knobs: int = 0) -> tuple[int, list[int]]:
+    """Hidden units, and the inputs of each layer; raises ModelFileError where the config is wrong."""
     model.mono()
     hidden, layers = model.whole("hidden_size", 1, 1024), model.whole("num_layers", 1, 8, default=1)
-    inputs = model.whole("input_size", 1 + len(knobs), 1 + len(knobs), default=1 + len(knobs))
-    widths = [inputs] + [hidden] * (layers - 1)
-    take = model.cutter(sum(4 * hidden * (width + hidden + 1) + 2 * hidden for width in widths) + hidden + 1)
+    inputs = model.whole("input_size", 1 + knobs, 1 + knobs, default=1 + knobs)
+    return hidden, [inputs] + [hidden] * (layers - 1)
+
+
+def num_weights(hidden: int, widths: list[int]) -> int:
+    """How many flat weights such a network has."""
+    return sum(4 * hidden * (width + hidden + 1) + 2 * hidden for width in widths) + hidden + 1
+
+
+def read_lstm(model: Model, rate: int, fast_tanh: bool, knobs: tuple[Knob, ...] = ()) -> LSTM:
+    """The network of a model at `rate` Hz, settled as NAM settles it; raises ModelFileError."""
+    hidden, widths = sizes(model, len(knobs))
+    take = model.cutter(num_weights(hidden, widths))
     cells = [Cell(take(4 * hidden, width + hidden).T, take(4 * hidden), take(2, hidden)) for width in widths]
     head, head_bias = take(hidden, 1), take(1)
     skip = model.ours.get("skip") is True
     if skip:
         cells, head = _without_carrier(model, cells, head)
         hidden -= 1
+    bias = model.ours.get("bias") is not False
     layered = [Layer(cell.weight[:-hidden], cell.weight[-hidden:], cell.bias) for cell in cells]
-    weights = Weights(layered, head, head_bias, np.stack([cell.state for cell in cells]))
-    settings = Settings(inputs, hidden, layers, True, skip, fast_tanh)
+    weights = Weights(layered, head, head_bias if bias else None, np.stack([cell.state for cell in cells]))
+    settings = Settings(widths[0], hidden, len(widths), bias, skip, fast_tanh)
     network = LSTM(settings, knobs=knobs, sample_rate=rate, weights=weights)
     if model.ours.get("settled") is not True:
         samples = max(1, int(SETTLE_S * (model.rate or 0)))
@@ -74,10 +84,8 @@ def _settled(network: LSTM, knobs, blocks):
 
 
 def flatten(network: LSTM) -> tuple[dict, np.ndarray]:
-    """The `config` and the flat weights of an LSTM; raises ModelFileError where it has knobs."""
+    """The `config` and the flat weights of an LSTM without knobs."""
     settings = network.settings
-    if network.knobs:
-        raise ModelFileError(f"not written: NAM has no knobs, this LSTM has {len(network.knobs)}; write another format")
     cells = []
     for layer, state in zip(network.layers, np.asarray(network.initial[...]), strict=True):
         weight_ih, weight_hh, bias = (np.asarray(layer[key]) for key in ("weight_ih", "weight_hh", "bias"))
@@ -116,6 +124,7 @@ def _without_carrier(model: Model, cells: list[Cell], head: np.ndarray) -> tuple
         bias = cell.bias.reshape(4, hidden + 1)[:, :-1]
         narrower.append(Cell(gates.reshape(-1, 4 * hidden), bias.ravel(), cell.state[:, :-1]))
     again, lifted = _with_carrier(narrower, head[:-1]) if hidden else ([], head)
-    if not again or not all(map(np.array_equal, again, cells)) or not np.array_equal(lifted, head):
+    pairs = [pair for two in zip(again, cells, strict=False) for pair in zip(*two, strict=True)]
+    if not again or not all(np.array_equal(*pair) for pair in (*pairs, (lifted, head))):
         raise model.refuse("its last hidden unit does not carry the dry signal, as nafx.skip says")
     return narrower, head[:-1]

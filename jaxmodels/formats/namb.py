@@ -142,7 +142,8 @@ def _wavenet(cursor: _Cursor, weights: np.ndarray, depth: int) -> tuple[dict[str
         nested, rest = _model(cursor, weights[:count], depth + 1)
         if len(rest):
             raise IndexError(f"{len(rest)} weights of its condition network belong to nothing")
-        config["condition_dsp"], weights = nested | said, weights[count:]
+        config["condition_dsp"] = nested | said | {"weights": nested["weights"].tolist()}
+        weights = weights[count:]
     config["layers"] = [_layer_array(cursor) for _ in range(arrays)]
     config["head_scale"] = float(weights[-1]) if len(weights) else 0.0
     return {"architecture": "WaveNet", "config": config, "weights": weights}, weights[:0]
