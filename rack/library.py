@@ -214,6 +214,11 @@ class Library:
             "INSERT OR REPLACE INTO costs SELECT hash, ?, ? FROM files WHERE path = ? AND hash != ''", (block, ns, path)
         )
 
+    def cost(self, path: str, block: int) -> float | None:
+        """The same, once it was measured."""
+        query = "SELECT ns FROM costs JOIN files USING (hash) WHERE path = ? AND block = ?"
+        return next((ns for (ns,) in self._db.execute(query, (path, block))), None)
+
     # --- folders that were asked for by hand
 
     def folders(self) -> list[str]:

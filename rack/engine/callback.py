@@ -35,6 +35,7 @@ class Callback:
         self.deadlines = Deadlines(stream.block / stream.rate)
         self._fading: Line | None = None
         self._faded = 0  # samples of the crossfade done
+        self._since = 0.0  # when the first block of the line was made
         self._gain = 0.0
         self._played_tape = tape
         self._x = np.zeros((stream.block, stream.channels), np.float32)
@@ -43,6 +44,11 @@ class Callback:
         for counter in (shared.blocks, shared.late, shared.nonfinite, shared.errors, shared.starved, shared.lost):
             counter[0] = 0
         shared.times_us.fill(0)  # all its memory is there before the first block
+
+    @property
+    def changing(self) -> bool:
+        """Whether a line is on its way in."""
+        return self.next_line is not None or self._fading is not None
 
     @property
     def silent(self) -> bool:
@@ -136,10 +142,11 @@ class Callback:
     def _process(self, x: np.ndarray) -> np.ndarray:
         if self.next_line is not None and self._fading is None:
             new, self.next_line = self.next_line, None
+            self._since = time.monotonic()
             if new.keys != self.line.keys:
                 self._fading, self._faded = self.line.fading_copy(set(new.keys)), 0
             else:
-                self.events.append(("took", new.number, ""))
+                self.events.append(("took", new.number, self._since))
             self.line = new
         targets = self.shared.targets
         y, broken = self.line.process(x, targets)
@@ -158,7 +165,7 @@ class Callback:
         self._faded += self.stream.block
         if self._faded >= samples:
             self._fading = None
-            self.events.append(("took", self.line.number, ""))
+            self.events.append(("took", self.line.number, self._since))
         return old * (1.0 - mix) + new * mix
 
     def _level(self, y: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ from .audio import BACKENDS, CALLBACK_PRIORITY, Backend, DeviceError, realtime
 from .callback import NO_LINE, Callback
 from .program import Loader, Unfit
 
-TICK_S = 0.25
+TICK_S, BUSY_TICK_S = 0.25, 0.004  # the latter while a line is on its way in
 CONTROL_PRIORITY = 60  # below the callback's
 M_ARENA_MAX = -8  # malloc.h
 
@@ -51,7 +51,8 @@ class Engine:
         """Until Quit, or until the server is gone."""
         self.send(EngineReady(os.getpid()))
         while True:
-            ready, _, _ = select.select([self.connection], [], [], TICK_S)
+            changing = self.callback is not None and self.callback.changing
+            ready, _, _ = select.select([self.connection], [], [], BUSY_TICK_S if changing else TICK_S)
             if ready:
                 message = self.reader.receive(self.connection)
                 if isinstance(message, Quit):
@@ -170,7 +171,7 @@ class Engine:
         while callback.events:
             kind, number, text = callback.events.popleft()
             if kind == "took":
-                self.send(Took(number))
+                self.send(Took(number, text))
             else:
                 self.trouble(kind, text, number)
         if problem := backend.problem():

@@ -1,4 +1,4 @@
-"""Engine and workshop: started, listened to, started again when they die, and never outliving the server."""
+"""Engine, workshop and scanner: started, listened to, started again when they die, and never outliving the server."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ LONGEST_LOG = 1 << 20  # bytes
 
 ENGINE = (sys.executable, "-m", "rack.engine.process")
 WORKSHOP = (sys.executable, "-m", "rack.workshop.build")
+SCANNER = (sys.executable, "-m", "rack.scan")
 
 
 class Child:
     """A process at the other end of a socket.
 
-    It is run as `command SOCKET_FD FD...`. `on_message` gets what it says, `on_death` why it ended; after that it is
-    started again, at once the first time, ever later if it keeps dying.
+    It is run as `command SOCKET_FD FD...`. `on_start` is called when it can be spoken to, `on_message` gets what it
+    says, `on_death` why it ended; after that it is started again, at once the first time, ever later if it keeps dying.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class Child:
         *,
         fds: Sequence[int] = (),
         nice: int = 0,
+        on_start: Callable[[], None] = lambda: None,
     ):
+        self._on_start = on_start
         self.name, self._command, self._reader = name, tuple(command), Reader(messages)
         self._on_message, self._on_death = on_message, on_death
         self._fds, self._nice = tuple(fds), nice
@@ -101,6 +104,7 @@ class Child:
         finally:
             theirs.close()
         stream, self._writer = await asyncio.open_connection(sock=ours)
+        self._on_start()
         said = ""
         try:
             while True:

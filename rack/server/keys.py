@@ -3,6 +3,7 @@
     slot.knob  slot.bypass  slot.model  slot.model.step  slot.settings.name (or slot.name)  slot.notes
     slots.add  slots.remove  slots.move  rack  rack.step  save  undo  redo  compare  compare.copy
     bypass  mute  source  record  xy  xy.x  xy.y  meters.reset  audio.block (and its like)  stop
+    library.mark  library.add  library.remove  library.audition  library.ahead
 
 Values come typed, or as text the way a person types it. `change` is pure: it answers the state that follows, and what
 else is to be done; anything that cannot be is a ChangeError that names the key, the value and what is allowed.
@@ -20,7 +21,8 @@ from ..checks import AUDIO, check_knob, free_id, good_id, good_name, nearest, sh
 from ..config import LIMITER, MODEL, MOST_SLOTS, Rack, Slot, SourceChoice
 from ..errors import RackError
 from ..protocol import View
-from .slotkeys import change_slot, integer, mended, number, on_off, slot_keys
+from .librarykeys import LIBRARY_KEYS, LibraryEffect
+from .slotkeys import change_slot, fresh, integer, mended, number, on_off, slot_keys
 from .state import Scene, State, World, edit, knobs, redo, undo, values
 
 
@@ -42,7 +44,7 @@ class Stop(msgspec.Struct, frozen=True):
     """End the server and all its processes."""
 
 
-Effect = Save | ResetMeters | Stop
+Effect = Save | ResetMeters | Stop | LibraryEffect
 
 
 def change(state: State, world: World, key: str, value: Any = None, gesture: tuple = ()) -> tuple[State, list[Effect]]:
@@ -135,7 +137,7 @@ def _add(state: State, world: World, value, gesture: tuple):
         stem = Path(model).stem.lower()
         name = stem if good_id(stem) else MODEL
     at = len(slots) if index is None else min(max(integer(index), 0), len(slots))
-    slot = Slot(id=free_id(name, {s.id for s in slots}), type=kind, model=model)
+    slot = Slot(id=free_id(name, {s.id for s in slots}), type=kind, model=model, settings=fresh(world, kind))
     return _edit_slots(state, (*slots[:at], slot, *slots[at:]), gesture), []
 
 
@@ -315,6 +317,7 @@ _WHOLE = {
     "vary": _not_yet,
     "meters.reset": lambda state, *_: (state, [ResetMeters()]),
     "stop": lambda state, *_: (state, [Stop()]),
+    **LIBRARY_KEYS,
 }
 
 
@@ -343,6 +346,7 @@ def get(state: State, world: World, view: View, key: str) -> Any:
         "xy.x": lambda: scene.rack.xy[0],
         "xy.y": lambda: scene.rack.xy[1],
         "models": lambda: world.models(),
+        "library": lambda: world.library(),
         "irs": lambda: world.responses(),
         "notes": lambda: scene.rack.notes,
         "audio": lambda: asdict(state.audio) | {"now": msgspec.to_builtins(view.audio)},

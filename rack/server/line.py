@@ -7,8 +7,10 @@ has been built or has failed; until then the old one plays on. When edits rest, 
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,6 +19,7 @@ from ..protocol import BoxSpec, Build, Built, Failed, Fuse, Fused, Line, Placed,
 from ..shared import ROWS
 
 LIMITER_ID = ""
+AHEAD = 256  # boxes made ahead that are remembered
 ANSWER_S = 10.0  # after which a line that nobody took is given up
 
 
@@ -75,7 +78,10 @@ class Planner:
         self._sent_at = 0.0
         self._playing: tuple[Line, list[_Instance]] | None = None
         self._fuse: Fuse | None = None
-        self._fused: tuple[tuple, str] | None = None  # which instances, and their program
+        self._fused: dict[tuple[str, ...], str] = {}  # programs of rows, by those of their slots
+        self._ahead: dict[int, tuple] = {}  # what the workshop may be making before anybody wants it, by ticket
+        self._in_hand = 0  # the ticket of what it should answer next of these
+        self._made: dict[tuple, tuple[Built | None, Any]] = {}  # what came of that, and for which positions if not all
 
     # --- what should play
 
@@ -91,7 +97,11 @@ class Planner:
             instance = old.get((slot.id, slot.box.key()))
             if instance is None:
                 instance = _Instance(slot, next(self._numbers))
-                self._order(instance)
+                made, _ = self._found(slot.box) or (None, None)
+                if made:
+                    instance.built = msgspec.structs.replace(made, ticket=instance.ticket)
+                else:
+                    self._order(instance)
             self._row.append(instance)
             self._aim(instance, slot.targets)
         if self._open is not None and self._open != stream and _shape(self._open) == _shape(stream):
@@ -130,8 +140,8 @@ class Planner:
     # --- the workshop
 
     def _order(self, instance: _Instance) -> None:
-        s = self.stream
-        self._to_workshop(Build(instance.ticket, instance.box, s.channels, s.rate, s.block))
+        s, self._in_hand = self.stream, 0  # the workshop may drop what it was to make ahead
+        self._to_workshop(Build(instance.ticket, instance.box, s.channels, s.rate, s.block, levels_dbu=_levels(s)))
 
     def workshop_ready(self) -> None:
         """A new workshop: it gets the orders that nobody answered."""
@@ -145,6 +155,8 @@ class Planner:
     def workshop_gone(self) -> int | None:
         """Orders wait for a new workshop. Answers the ticket of an order that has now killed two of them."""
         was_warm, self._warm = self._warm, False
+        for ticket in list(self._ahead):
+            self.made_ahead(ticket, None)  # it may have been that
         pending = [i for i in self._row if i.pending]
         if not pending or not was_warm:
             return None
@@ -153,8 +165,46 @@ class Planner:
         return in_hand.ticket if in_hand.deaths >= 2 else None
 
     def spec_of(self, ticket: int) -> BoxSpec | None:
-        """What was ordered under this ticket, if it is still wanted."""
-        return next((i.box for i in self._row if i.ticket == ticket), None)
+        """What was ordered under this ticket, if it is still wanted or was ordered ahead."""
+        ahead = self._ahead.get(ticket)
+        return ahead[0] if ahead else next((i.box for i in self._row if i.ticket == ticket), None)
+
+    # --- what may be wanted soon
+
+    def has(self, box: BoxSpec) -> bool:
+        """Whether this box was made ahead, or cannot be."""
+        return self._found(box) is not None
+
+    def ahead(self, box: BoxSpec) -> bool:
+        """Have a box made that nobody wants yet; False where the workshop has better things to do."""
+        settled = self._playing is not None and self._playing[1] == self._row and not self._sent
+        if not self._warm or not settled or self._fuse or self._in_hand:
+            return False
+        s, self._in_hand = self.stream, next(self._numbers)
+        self._ahead = {self._in_hand: (box, self._key(box))}
+        self._to_workshop(Build(self._in_hand, box, s.channels, s.rate, s.block, True, _levels(s)))
+        return True
+
+    def made_ahead(self, ticket: int, built: Built | None) -> bool:
+        """Keep what was ordered ahead (None: it cannot be made); False where the ticket is of another order."""
+        if ticket not in self._ahead:
+            return False
+        box, key = self._ahead.pop(ticket)
+        self._in_hand = 0
+        while len(self._made) >= AHEAD:
+            del self._made[next(iter(self._made))]
+        self._made[key] = (built, None if built is None or built.anywhere else box.positions)
+        return True
+
+    def _found(self, box: BoxSpec) -> tuple[Built | None, Any] | None:
+        found = self._made.get(self._key(box))
+        return found if found and found[1] in (None, box.positions) else None
+
+    def _key(self, box: BoxSpec) -> tuple:
+        files = (box.model, *box.settings.values())
+        return box.key(), tuple(_changed(file) for file in files if _is_path(file)), _shape(self.stream)
+
+    # --- what the workshop answers
 
     def built(self, message: Built) -> str | None:
         """A slot is ready; answers its id, or None where it is wanted no more. Plan again after that."""
@@ -183,14 +233,16 @@ class Planner:
             return
         s = self.stream
         boxes = tuple(i.box for i in instances)
-        self._fuse = Fuse(next(self._numbers), boxes, s.channels, s.rate, s.block)
+        self._fuse, self._in_hand = Fuse(next(self._numbers), boxes, s.channels, s.rate, s.block, _levels(s)), 0
         self._to_workshop(self._fuse)
 
     def fused(self, message: Fused) -> None:
         """The row as one program: the same line again, with it."""
         if self._fuse and message.ticket == self._fuse.ticket:
             self._fuse = None
-            self._fused = (tuple(i.generation for i in self._ready()), message.program)
+            while len(self._fused) >= ROWS:
+                del self._fused[next(iter(self._fused))]
+            self._fused[self._programs(self._ready())] = message.program
             self._send()
 
     # --- the engine
@@ -211,6 +263,10 @@ class Planner:
         self._sent = self._playing = None  # a new stream begins with an empty line
         self._to_engine(self.stream)
 
+    @staticmethod
+    def _programs(instances: list[_Instance]) -> tuple[str, ...]:
+        return tuple(i.built.program for i in instances if i.built)
+
     def _ready(self) -> list[_Instance]:
         return [i for i in self._row if i.built]
 
@@ -226,8 +282,7 @@ class Planner:
         self._find_rows(instances)
         if self._open != self.stream:
             self._open_stream()
-        identity = tuple(i.generation for i in instances)
-        fused = self._fused[1] if self._fused and self._fused[0] == identity else ""
+        fused = self._fused.get(self._programs(instances), "")  # the same for another capture of one architecture
         placed = tuple(i.placed() for i in instances)
         if self._playing and (self._playing[0].slots, self._playing[0].fused) == (placed, fused):
             if not fused:
@@ -265,8 +320,9 @@ class Planner:
         line, instances = self._sent
         self._sent = None
         if line.fused:
-            self._fused = None
+            self._fused.pop(self._programs(instances), None)
             return False
+        self._made.clear()
         if not again:
             return False
         for instance in self._row:
@@ -276,6 +332,22 @@ class Planner:
         return True
 
 
-def _shape(stream: Stream) -> tuple[int, int, int]:
-    """What programs are compiled for."""
-    return stream.channels, stream.rate, stream.block
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("/")
+
+
+def _changed(file: str) -> int:
+    """When a file was changed last; 0 where there is none."""
+    try:
+        return os.stat(file).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _shape(stream: Stream) -> tuple:
+    """What slots are built for."""
+    return stream.channels, stream.rate, stream.block, *_levels(stream)
+
+
+def _levels(stream: Stream) -> tuple[float | None, float | None]:
+    return stream.input_level_dbu, stream.output_level_dbu

@@ -45,17 +45,21 @@ from .beginning import first_state, problems_of
 from .children import Child
 from .clients import Clients
 from .devices import DeviceWatch
+from .hints import Hints
 from .journal import journal_of, write_journal
 from .keys import ChangeError, ResetMeters, Save, Stop, change, get
+from .librarykeys import MakeAhead, Mark, WatchFolder
 from .line import LIMITER_ID, Planner, Wanted
 from .lock import listen
 from .meters import Meters
+from .shelf import Shelf, models, nearby
 from .state import Facts, State
 from .tape import Tape, TapeError
 
 logger = logging.getLogger(__name__)
 
 REST_S = 0.3  # edits that pause so long are worth fusing
+SOON_S = 0.1  # and so long, worth a look at what may come next
 JOURNAL_S = 0.1
 RETRY_S = 30.0  # a line that the engine refuses is built again at most so often
 LIMITER_SLOT = Slot(LIMITER_ID, LIMITER)
@@ -70,12 +74,14 @@ class Server:
         rack: str = "",
         engine: Sequence[str] = children.ENGINE,
         workshop: Sequence[str] = children.WORKSHOP,
+        scanner: Sequence[str] = children.SCANNER,
     ):
-        self.world = world.world(boxes)
+        self.shelf = Shelf(scanner, lambda level, text: self.clients.notice(level, text))
+        self.world = world.world(boxes, self.shelf)
         self.state, self.problems, notices = first_state(self.world, rack)
         self.audio = AudioView(rate=self.state.audio.rate, block=self.state.audio.block)
         self.shared = Shared()
-        self.meters = Meters(self.shared)
+        self.meters, self.hints = Meters(self.shared), Hints()
         self.clients = Clients(self._view, self._telemetry, self.set, self._get)
         self.engine = Child("engine", engine, FromEngine, self._from_engine, self._engine_died, fds=(self.shared.fd,))
         self.workshop = Child("workshop", workshop, FromWorkshop, self._from_workshop, self._workshop_died, nice=10)
@@ -85,6 +91,9 @@ class Server:
         self._view_before = self._view()
         self._stop = asyncio.Event()
         self._rest: asyncio.TimerHandle | None = None
+        self._soon: asyncio.TimerHandle | None = None
+        self._hinted: tuple[str, ...] = ()  # models that a client says may be wanted next
+        self._changed_at, self._switch_ms = 0.0, 0.0  # the last change of the row, and how long until it was heard
         self._writing: asyncio.Task | None = None
         self._journal_failed = ""
         self._retried_at = -RETRY_S
@@ -108,6 +117,8 @@ class Server:
             self.engine.start()
             self.workshop.start()
             self._plan()
+            own = (paths.data_folder() / "models", paths.assets() / "models")
+            self.shelf.start([*map(str, own), *self.state.file.library])
             await self._stop.wait()
         finally:
             logger.info("stopping")
@@ -119,7 +130,7 @@ class Server:
         self.devices.watch(None)
         if self.state.recording:
             await self._end_recording(self.state.recording)
-        await asyncio.gather(self.engine.stop(Quit(), 1.5), self.workshop.stop())
+        await asyncio.gather(self.engine.stop(Quit(), 1.5), self.workshop.stop(), self.shelf.stop())
         self.tape.close()
         if self._writing:
             await self._writing
@@ -130,7 +141,10 @@ class Server:
 
     async def set(self, key: str, value: Any, gesture: tuple = ()) -> Any:
         """Change one thing and all that follows from it. Raises RackError; then nothing has changed."""
+        began = time.monotonic()
         after, effects = change(self._forgiving(key), self.world, key, value, gesture)
+        if self._structure(after) != self._structure(self.state):
+            self._changed_at = began
         finished = self._commit(after, key, value)
         for effect in effects:
             match effect:
@@ -138,6 +152,11 @@ class Server:
                     await self._save(name)
                 case ResetMeters():
                     self.meters.reset()
+                case Mark() | WatchFolder():
+                    await self.shelf.do(effect)
+                case MakeAhead(models):
+                    self._hinted = models
+                    self._prepare_soon()
                 case Stop():
                     asyncio.get_running_loop().call_later(0.02, self._stop.set)  # the answer first
         if finished:
@@ -165,6 +184,7 @@ class Server:
         if after.recording and not before.recording:
             self._record(after.recording)
         self.state = after
+        self.shelf.use(models(after) - models(before))
         finishing = self._end_recording(before.recording) if before.recording and not after.recording else None
         if after.mute != before.mute:
             self.engine.send(Mute(after.mute))
@@ -242,20 +262,25 @@ class Server:
 
     def _get(self, key: str) -> Any:
         if key == "engine":
-            return health.health(self.shared, self.engine.pid, self.planner.is_fused) | {"workshop": self.workshop.pid}
+            more = {"workshop": self.workshop.pid, "switch_ms": self._switch_ms}
+            return health.health(self.shared, self.engine.pid, self.planner.is_fused) | more
         if key == "engine.times":
             return health.times_us(self.shared)
         return get(self.state, self.world, self._view(), key)
 
     def _telemetry(self, scope: bool):
-        return self.meters.telemetry(
-            [self.planner.row_of(slot.id) for slot in self.state.scene.rack.slots],
+        slots = self._view_before.slots
+        rows = [self.planner.row_of(slot.id) for slot in slots]
+        telemetry = self.meters.telemetry(
+            rows,
             channels=self.state.scene.rack.channels,
             rate=self.audio.rate,
             block=self.audio.block,
             recorded_s=self.tape.recorded_s,
             scope=scope,
         )
+        levels = [None if row is None else level for row, level in zip(rows, telemetry.slots_db, strict=True)]
+        return replace(telemetry, hints=self.hints.update(slots, levels, max(telemetry.input_db)))
 
     # --- files
 
@@ -331,6 +356,7 @@ class Server:
                 self.planner.workshop_ready()
             case Fused():
                 self.planner.fused(message)
+                self._prepare_soon()
             case Built():
                 facts = Facts(
                     knobs=message.knobs,
@@ -338,12 +364,40 @@ class Server:
                     receptive_field=message.receptive_field,
                     parameters=message.parameters,
                     sample_rate=message.sample_rate,
+                    input_db=message.input_db,
+                    remarks=message.remarks,
                 )
+                if self.planner.spec_of(message.ticket) and self._made_ahead(message, facts):
+                    return
                 self._answered(message.ticket, self.planner.built(message), facts)
             case Failed():
                 self._failed(message)
 
+    def _made_ahead(self, message: Built | Failed, facts: Facts) -> bool:
+        """Keep what the workshop made before anybody wanted it; False where somebody did."""
+        box = self.planner.spec_of(message.ticket)
+        if box is None or not self.planner.made_ahead(message.ticket, message if isinstance(message, Built) else None):
+            return False
+        if not facts.error:
+            self.state = replace(self.state, facts={**self.state.facts, box.key(): facts})
+        self._prepare()
+        return True
+
+    def _prepare_soon(self) -> None:
+        """Make ahead what may be wanted next, when hands rest for a moment."""
+        if self._soon:
+            self._soon.cancel()
+        self._soon = asyncio.get_running_loop().call_later(SOON_S, self._prepare)
+
+    def _prepare(self) -> None:
+        for box in nearby(self.state, self.world, self._hinted):
+            if not self.planner.has(box):
+                self.planner.ahead(box)
+                return
+
     def _failed(self, message: Failed) -> None:
+        if self._made_ahead(message, Facts(error=message.error)):
+            return
         id = self.planner.failed(message)
         if id is not None:
             name = f"slot {id}" if id != LIMITER_ID else "the limiter at the end, without which nothing plays"
@@ -372,8 +426,11 @@ class Server:
                 stands_in = message.backend == "null" and self.stream.backend != "null"
                 self.devices.watch(self.stream if stands_in else None)
                 self._show()
-            case Took(number):
+            case Took(number, at):
                 self.planner.took(number)
+                if 0.0 < self._changed_at < at and not self.planner.building:
+                    self._switch_ms, self._changed_at = (at - self._changed_at) * 1e3, 0.0
+                self._prepare_soon()
             case Refused(number, error):
                 again = time.monotonic() - self._retried_at > RETRY_S
                 if self.planner.refused(number, again):

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from ..catalogue import SettingInfo
 from ..checks import check_knob, check_setting, flag, text
-from ..config import MODEL, Slot
+from ..config import BLEND, MODEL, OF_FILES, Slot
 from .state import State, World, knobs
+
+OF_ONE_FILE = ("sample_rate", "submodel")  # settings of a model slot
+OF_SECOND = ("sample_rate_b", "submodel_b")  # settings of a blend
+
+
+def fresh(world: World, kind: str) -> dict[str, str]:
+    """What is set on a slot that is added: one that plays captures is as loud as the next, whatever is put into it.
+
+    A capture may be 30 dB louder than the one before it, and the louder one seems the better one. What racks.toml does
+    not say stays raw, so a rack sounds as it was written.
+    """
+    infos = world.catalogue[kind].settings if kind in world.catalogue else ()
+    return {info.name: "matched" for info in infos if "matched" in info.choices}
 
 
 def slot_keys(state: State, world: World, slot: Slot) -> list[str]:
@@ -83,9 +97,9 @@ def change_slot(state: State, world: World, slot: Slot, name: str, value) -> Slo
     if name == "notes":
         return replace(slot, notes=text(value))
     if name == "model":
-        return mended(slot, model=_model(world, slot, value))
+        return playing(slot, _model(world, slot, value))
     if name == "model.step":
-        return _step_model(world, slot, integer(value, "must be 1 or -1"))
+        return step_model(state, world, slot, integer(value, "must be 1 or -1"))
     there = {knob.name: knob for knob in knobs(state, world, slot)}
     if name in there:
         value = there[name].default if value == "default" else value
@@ -97,7 +111,7 @@ def change_slot(state: State, world: World, slot: Slot, name: str, value) -> Slo
         if isinstance(checked, str) and not infos[setting].choices:
             checked = (world.find(checked) if checked else "") or checked
         return mended(slot, settings={**slot.settings, setting: checked})
-    if slot.type == MODEL and not there and "." not in name:
+    if slot.type in OF_FILES and not there and "." not in name:
         raise ValueError("the knobs of this model are not known yet; it is still being read, or could not be")
     raise KeyError(name)
 
@@ -105,6 +119,14 @@ def change_slot(state: State, world: World, slot: Slot, name: str, value) -> Slo
 def mended(slot: Slot, **changes) -> Slot:
     """A slot with other values; what was wrong with the old ones in the file no longer counts."""
     return replace(slot, error="", unread=False, **changes)
+
+
+def playing(slot: Slot, model: str) -> Slot:
+    """A slot with another model; what was set because of the old file does not hold for it."""
+    if model == slot.model:
+        return mended(slot)
+    kept = {name: value for name, value in slot.settings.items() if name not in OF_ONE_FILE}
+    return mended(slot, model=model, settings=kept)
 
 
 def _model(world: World, slot: Slot, value) -> str:
@@ -116,11 +138,17 @@ def _model(world: World, slot: Slot, value) -> str:
     return found
 
 
-def _step_model(world: World, slot: Slot, step: int) -> Slot:
-    """The next file in the folder, of a model or of an impulse response; or the next seed."""
+def step_model(state: State, world: World, slot: Slot, step: int) -> Slot:
+    """The next file of the folder or of the last search (a blend: of its second model); or the next seed."""
     infos = {info.name: info for info in settings_of(world, slot)}
     if slot.type == MODEL:
-        return mended(slot, model=_neighbour(world.beside(slot.model), slot.model, step))
+        files = state.audition if slot.model in state.audition else world.playable(slot.model)
+        return playing(slot, _neighbour(files, slot.model, step))
+    if slot.type == BLEND:
+        first, second = (slot.settings.get(name, "") for name in ("model_a", "model_b"))
+        chosen = _neighbour(world.playable(second or first), second, step)
+        kept = {name: value for name, value in slot.settings.items() if name not in OF_SECOND}
+        return mended(slot, settings={**kept, "model_b": chosen})
     if "ir" in infos:
         name = slot.settings.get("ir", infos["ir"].default)
         there = world.responses()
@@ -135,7 +163,7 @@ def _step_model(world: World, slot: Slot, step: int) -> Slot:
     raise ValueError("this box plays no file; only models and impulse responses have a next one")
 
 
-def _neighbour(files: list[str], path: str, step: int) -> str:
+def _neighbour(files: Sequence[str], path: str, step: int) -> str:
     if not files:
         raise ValueError(f"there is no other file beside {path or '(none)'}")
     if path not in files:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 from .. import paths
 from ..catalogue import BoxInfo
 from ..checks import find_file
+from .shelf import Shelf
 from .state import World
 from .tape import check_sound
 
@@ -16,9 +18,20 @@ SOUND_SUFFIXES = (".wav", ".flac", ".aif", ".aiff")
 MOST_FILES = 1000
 
 
-def world(boxes: dict[str, BoxInfo]) -> World:
+def world(boxes: dict[str, BoxInfo], shelf: Shelf) -> World:
     """The real one."""
-    return World(boxes, find, beside, check_sound, recording, models, responses)
+    return World(
+        boxes,
+        find=find,
+        is_folder=os.path.isdir,
+        beside=beside,
+        playable=lambda path: shelf.playable(path) or beside(path),
+        library=shelf.about,
+        check_sound=check_sound,
+        recording=recording,
+        models=shelf.models,
+        responses=responses,
+    )
 
 
 def find(name: str) -> str:
@@ -42,21 +55,12 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     return [str(p) for p in sorted(found, key=lambda p: p.name.casefold())]
 
 
-def models() -> list[str]:
-    """Model files that can be chosen by name: the user's and the shipped ones."""
-    return _below("models", MODEL_SUFFIXES)
-
-
 def responses() -> list[str]:
-    """The same for impulse responses."""
-    return _below("irs", SOUND_SUFFIXES)
-
-
-def _below(name: str, suffixes: tuple[str, ...]) -> list[str]:
+    """Impulse responses that can be chosen by name: the user's and the shipped ones."""
     found: list[str] = []
-    for folder in (paths.data_folder() / name, paths.assets() / name):
+    for folder in (paths.data_folder() / "irs", paths.assets() / "irs"):
         for place in (folder, *sorted(p for p in folder.glob("*") if p.is_dir())):
-            found += _files(place, suffixes)
+            found += _files(place, SOUND_SUFFIXES)
     return found[:MOST_FILES]
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sqlite3
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +22,15 @@ from msgspec.structs import replace
 
 from jaxmodels import xla
 from rack import protocol
-from rack.paths import cache_folder
+from rack.library import Library, LibraryError
+from rack.paths import cache_folder, library_path
 from rack.protocol import BoxSpec, Build, Built, Failed, Fuse, Fused, WorkshopReady
 
 from . import memo
 
 if TYPE_CHECKING:
-    from jaxmodels.effect import Effect
-
+    from .boxes import Made
+    from .programs import Compiled
     from .row import Prepared
 
 IDLE_S = 1.0
@@ -40,12 +43,17 @@ class Workshop:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._effects: dict[tuple, Effect] = {}
+        self._effects: dict[tuple, Made] = {}
+        self._programs: dict[tuple, Path] = {}  # by structure: what was traced once need not be again
+        self.unmeasured: dict[str, tuple[Build, Built]] = {}  # by model file: what it costs is not known yet
 
     def order(self, order: Build | Fuse) -> Built | Fused | Failed:
         """Built or Fused, or Failed with the reason in words."""
         try:
-            return memo.recall(order, self.folder) or self._make(order)
+            answer = memo.recall(order, self.folder) or self._make(order)
+            if isinstance(answer, Built) and isinstance(order, Build) and order.box.model:
+                self.unmeasured[order.box.model] = (order, answer)
+            return answer
         except (ValueError, KeyError, OSError) as error:
             return Failed(order.ticket, str(error.args[0]) if isinstance(error, KeyError) else str(error))
         except Exception as error:  # a fault of ours: the musician gets a line, the log the whole story
@@ -63,16 +71,21 @@ class Workshop:
         return replace(message, seconds=time.monotonic() - start)
 
     def _box(self, spec: BoxSpec, order: Build | Fuse) -> Prepared:
-        from .boxes import box_for
         from .row import prepare
 
-        stamp = os.stat(spec.model).st_mtime_ns if spec.model else 0
-        key = (spec.key(), stamp, order.channels, order.rate)
+        return prepare(self._made(spec, order).effect, spec.positions, order.block)
+
+    def _made(self, spec: BoxSpec, order: Build | Fuse) -> Made:
+        from jaxmodels.levels import Interface
+
+        from .boxes import made
+
+        key = (spec.key(), *memo.stamps(spec), order.channels, order.rate, order.levels_dbu)
         if key not in self._effects:
             while len(self._effects) >= self.REMEMBERED:
                 del self._effects[next(iter(self._effects))]
-            self._effects[key] = box_for(spec, order.rate, order.channels)
-        return prepare(self._effects[key], spec.positions, order.block)
+            self._effects[key] = made(spec, order.rate, order.channels, Interface(*order.levels_dbu))
+        return self._effects[key]
 
     def _build(self, order: Build) -> tuple[Built, bool]:
         """The answer, and whether the first state depends on where the knobs stand."""
@@ -80,12 +93,10 @@ class Workshop:
         from .boxes import knob_infos, parameters
         from .row import knobs_matter
 
-        box = self._box(order.box, order)
+        box, about = self._box(order.box, order), self._made(order.box, order)
         effect = box.effect
-        compiled = programs.build(
-            [box], channels=order.channels, rate=order.rate, block=order.block, folder=self.folder
-        )
-        knobs = knob_infos(effect)
+        compiled = self._program([box], order)
+        knobs, depends = knob_infos(effect), knobs_matter(effect)
         built = Built(
             ticket=order.ticket,
             program=str(compiled.path),
@@ -95,18 +106,42 @@ class Workshop:
             latency=effect.latency,
             receptive_field=effect.receptive_field,
             parameters=parameters(effect),
-            sample_rate=effect.sample_rate,
+            sample_rate=about.sample_rate,
+            input_db=about.input_db,
+            remarks=about.remarks,
             seconds=0.0,
             cached=compiled.cached,
+            anywhere=not depends,
         )
-        return built, knobs_matter(effect)
+        return built, depends
 
     def _fuse(self, order: Fuse) -> Fused:
+        compiled = self._program([self._box(spec, order) for spec in order.boxes], order)
+        return Fused(order.ticket, str(compiled.path), 0.0, compiled.cached)
+
+    def measure(self) -> None:
+        """Find out what one of the models costs, and write it into the library; one that is known costs nothing."""
+        from .cost import cost_ns
+
+        model, (order, built) = self.unmeasured.popitem()
+        with suppress(LibraryError, OSError, ValueError, sqlite3.Error), Library(library_path()) as library:
+            if library.cost(model, order.block) is None and library.entry(model):
+                library.measured(model, order.block, cost_ns(built.program, built.arrays, order.block, order.channels))
+
+    def _program(self, row: list[Prepared], order: Build | Fuse) -> Compiled:
+        """The program of a row, without tracing it where one of this structure is known."""
         from . import programs
 
-        row = [self._box(spec, order) for spec in order.boxes]
-        compiled = programs.build(row, channels=order.channels, rate=order.rate, block=order.block, folder=self.folder)
-        return Fused(order.ticket, str(compiled.path), 0.0, compiled.cached)
+        stream = {"channels": order.channels, "rate": order.rate, "block": order.block}
+        key = programs.structure(row, **stream)
+        known = self._programs.get(key) if key else None
+        if known and known.exists():
+            os.utime(known)
+            return programs.Compiled(known, True)
+        compiled = programs.build(row, **stream, folder=self.folder)
+        if key:
+            self._programs[key] = compiled.path
+        return compiled
 
 
 def main() -> None:
@@ -122,11 +157,13 @@ def main() -> None:
         while True:
             order = reader.receive(connection)
             newer = select.select([connection], [], [], 0)[0]
-            if isinstance(order, Fuse) and newer:
+            if newer and (isinstance(order, Fuse) or order.ahead):
                 continue
             connection.sendall(protocol.frame(workshop.order(order)))
             if not select.select([connection], [], [], IDLE_S)[0]:
                 warm_up(folder)
+            while workshop.unmeasured and not select.select([connection], [], [], IDLE_S)[0]:
+                workshop.measure()
     except (EOFError, ConnectionError):
         pass
 

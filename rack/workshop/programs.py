@@ -60,6 +60,20 @@ def build(row: Sequence[Prepared], *, channels: int, rate: int, block: int, fold
     return Compiled(path, False)
 
 
+def structure(row: Sequence[Prepared], **stream: int) -> tuple | None:
+    """All that decides about a row's program but the compiler: equal structures have equal programs.
+
+    None where a box holds what cannot be compared.
+    """
+    layouts = [layout for box in row for layout in (box.weights_layout, box.state_layout)]
+    key = (*((layout.structure, tuple(layout.shapes)) for layout in layouts), tuple(sorted(stream.items())))
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
 def _key(lowered) -> str:
     parts = (lowered.as_text(), version("jaxlib"), jax.__version__, os.environ["XLA_FLAGS"], xla.cpu_features())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

@@ -128,7 +128,7 @@ def server(arguments: list[str]) -> int:
     from rack.server.__main__ import main
 
     fake = (sys.executable, "-m", "tests.rack.fakes")
-    return main(arguments, boxes=CATALOGUE, engine=(*fake, "engine"), workshop=(*fake, "workshop"))
+    return main(arguments, boxes=CATALOGUE, engine=(*fake, "engine"), workshop=(*fake, "workshop"), scanner=())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -242,3 +244,96 @@ def test_a_failed_order_is_not_waited_for():
     assert rig.planner.failed(Failed(order.ticket, "no")) == "a" and rig.planner.failed(Failed(999, "no")) is None
     rig.plan("b")
     assert names(rig.settle()) == ["b", "limiter"]
+
+
+# --- What is made ahead -----------------------------------------------------------------------------------------------
+
+
+def model(path, positions=None) -> BoxSpec:
+    return BoxSpec("model", str(path), positions=positions)
+
+
+def answer(ticket: int, program: str, anywhere: bool = True) -> Built:
+    return Built(ticket, program, f"{program}-arrays", (), (), 0, None, 0, None, 0.0, False, anywhere=anywhere)
+
+
+class Stepping(Rig):
+    """A rig that plays a model and is at rest."""
+
+    def __init__(self, first):
+        super().__init__()
+        self.step(first)
+        self.settle()
+        self.planner.fuse()
+        self.settle()
+
+    def step(self, path, positions=None) -> None:
+        self.want = [Wanted("amp", model(path, positions), (1.0,)), LIMITER]
+        self.planner.plan(self.want, self.planner.stream)
+
+
+def test_what_was_made_ahead_plays_at_once_and_stays_one_program(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    rig = Stepping(a)
+    assert rig.planner.ahead(model(b)) and rig.orders[-1].ahead and not rig.planner.ahead(model(a))
+    ticket = rig.orders.pop().ticket
+    assert rig.planner.spec_of(ticket) == model(b)
+    assert rig.planner.made_ahead(ticket, answer(ticket, "model-64")) and rig.planner.has(model(b))
+    before = len(rig.lines)
+    rig.step(b)
+    assert not rig.orders and not rig.planner.building
+    (line,) = rig.lines[before:]
+    assert line.fused == "fused" and line.slots[0].arrays == "model-64-arrays"
+    rig.settle()
+    assert rig.planner.is_fused
+
+
+def test_what_depends_on_the_knobs_is_made_ahead_for_these_alone(tmp_path):
+    rig = Stepping(tmp_path / "a")
+    box = model(tmp_path / "b", (0.5,))
+    rig.planner.ahead(box)
+    ticket = rig.orders.pop().ticket
+    rig.planner.made_ahead(ticket, answer(ticket, "model-64", anywhere=False))
+    assert rig.planner.has(box) and not rig.planner.has(model(tmp_path / "b", (0.6,)))
+    rig.step(tmp_path / "b", (0.6,))
+    assert len(rig.orders) == 1
+
+
+def test_a_changed_file_is_not_what_was_made_ahead(tmp_path):
+    path = tmp_path / "b"
+    path.write_text("one")
+    rig = Stepping(tmp_path / "a")
+    rig.planner.ahead(model(path))
+    ticket = rig.orders.pop().ticket
+    rig.planner.made_ahead(ticket, answer(ticket, "model-64"))
+    assert rig.planner.has(model(path))
+    os.utime(path, ns=(1, 1))
+    assert not rig.planner.has(model(path))
+
+
+def test_what_cannot_be_made_is_not_tried_again_and_an_order_goes_before(tmp_path):
+    rig = Stepping(tmp_path / "a")
+    rig.planner.ahead(model(tmp_path / "b"))
+    ticket = rig.orders.pop().ticket
+    assert rig.planner.made_ahead(ticket, None) and rig.planner.has(model(tmp_path / "b"))
+    rig.planner.ahead(model(tmp_path / "c"))
+    rig.step(tmp_path / "d")  # the workshop drops what it was to make ahead
+    rig.orders.pop(0)
+    rig.settle()
+    rig.planner.fuse()
+    rig.settle()
+    assert rig.planner.ahead(model(tmp_path / "c"))
+    rig.planner.workshop_gone()
+    assert rig.planner.has(model(tmp_path / "c")), "it may have been what ended the workshop"
+    assert not rig.planner.made_ahead(99, None)
+
+
+def test_nothing_is_made_ahead_while_there_is_work():
+    rig = Rig()
+    rig.plan("a")
+    assert not rig.planner.ahead(model("/b"))
+    rig.settle()
+    rig.planner.fuse()
+    assert not rig.planner.ahead(model("/b"))
+    rig.settle()
+    assert rig.planner.ahead(model("/b"))

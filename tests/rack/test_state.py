@@ -12,6 +12,7 @@ from rack.catalogue import KnobInfo
 from rack.config import Rack, Racks, Slot, SourceChoice
 from rack.protocol import View
 from rack.server.keys import ChangeError, ResetMeters, Save, Stop, all_keys, change, get
+from rack.server.librarykeys import MakeAhead, Mark, WatchFolder
 from rack.server.state import Facts, begin, failure, positions, saved, spec, still, to_save, turned, view
 
 from .boxes import CATALOGUE
@@ -35,6 +36,7 @@ def state_of_world():
         CATALOGUE,
         find=find,
         beside=beside,
+        playable=beside,
         check_sound=lambda path: "" if path.startswith("/loops") else "is no sound file",
         recording=lambda: "/rec/1.wav",
         models=lambda: ["/m/a.json"],
@@ -185,6 +187,41 @@ def test_the_next_model_impulse_response_and_seed():
     assert at(run(START, ("drive.seed", 0), ("drive.model.step", -1)), "drive.seed") == 1024
 
 
+def test_the_next_model_is_that_of_the_last_search_while_it_plays():
+    found = run(START, ("library.audition", ["/m/c.json", "/m/a.json", "/x/far.json"]))
+    stepped = run(found, ("amp.model.step", 1))
+    assert at(stepped, "amp.model") == "/x/far.json"
+    assert at(run(stepped, ("amp.model.step", 1)), "amp.model") == "/m/c.json"
+    elsewhere = run(found, ("amp.model", "b.json"))
+    assert at(run(elsewhere, ("amp.model.step", 1)), "amp.model") == "/m/c.json"  # of its folder
+    assert at(run(found, ("library.audition", []), ("amp.model.step", 1)), "amp.model") == "/m/b.json"
+    assert stepped.undo[-1] == found.scene and found.scene == START.scene, "only steps are undone"
+
+
+def test_what_is_noted_in_the_library():
+    def effects(key, value):
+        return change(START, WORLD, key, value)[1]
+
+    assert effects("library.mark", {"path": "a.json", "favourite": True}) == [Mark("/m/a.json", True)]
+    noted = effects("library.mark", {"path": "/gone.nam", "tags": "x", "notes": ""})
+    assert noted == [Mark("/gone.nam", None, "x", "")]
+    assert effects("library.add", "/amps/") == [WatchFolder("/amps", True)]
+    assert effects("library.remove", "/amps") == [WatchFolder("/amps", False)]
+    assert effects("library.ahead", "/m/a.json") == [MakeAhead(("/m/a.json",))]
+    for key, value in {
+        "library.mark": {"favourite": True},
+        "library.add": "amps",
+        "library.remove": None,
+        "library.audition": "",
+        "library.ahead": [1],
+    }.items():
+        if key == "library.audition":
+            assert run(START, (key, value)).audition == ()
+        else:
+            with pytest.raises(ChangeError, match="must"):
+                change(START, WORLD, key, value)
+
+
 def test_undo_goes_back_gesture_by_gesture():
     state = START
     for gain in range(5):
@@ -280,7 +317,7 @@ def test_the_view_tells_a_turn_from_anything_else():
 def test_everything_can_be_read():
     state, words = START, view(START, WORLD)
     for key in all_keys(state, WORLD):
-        if key.partition(".")[0] in ("save", "slots", "meters", "vary", "stop", "rack") or key.endswith(
+        if key.partition(".")[0] in ("save", "slots", "meters", "vary", "stop", "rack", "library") or key.endswith(
             (".step", ".copy")
         ):
             continue
