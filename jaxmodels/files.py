@@ -36,6 +36,7 @@ from .formats import (
     Source,
     aidax,
     guitarml,
+    guitarml_wavenet,
     keras,
     nam,
     nam_legacy,
@@ -188,12 +189,7 @@ def _is_ours(source: Source) -> bool:
 def _restore(source: Source, options: Options) -> Effect:
     """The network that the spec describes, built without weights, then filled with the file's tensors."""
     name = source.name
-    metadata = parse_json(_header(source) or b"", name)
-    metadata = metadata.get("__metadata__") if isinstance(metadata, dict) else None
-    text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
-    if not isinstance(text, str):
-        raise ModelFileError(f"{name}: its metadata holds no {METADATA_KEY} spec; {REMEDY}")
-    cls, settings, knobs, rate = _read_spec(parse_json(text.encode("utf-8", "replace"), name), name)
+    cls, settings, knobs, rate = _read_spec(_spec(source), name)
     try:
         box = _skeleton(cls, settings, knobs, options.sample_rate or rate)
     except (TypeError, ValueError) as error:
@@ -206,6 +202,32 @@ def _restore(source: Source, options: Options) -> Effect:
     _check(tensors, _named(state), name, REMEDY)
     filled = [(path, leaf.replace(jnp.asarray(tensors[_dotted(path)]))) for path, leaf in nnx.to_flat_state(state)]
     return nnx.merge(graph, nnx.from_flat_state(filled))
+
+
+def _spec(source: Source) -> Any:
+    """The spec of a file of ours, as it is in its metadata."""
+    header = parse_json(_header(source) or b"", source.name)
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        raise ModelFileError(f"{source.name}: its metadata holds no {METADATA_KEY} spec; {REMEDY}")
+    return parse_json(text.encode("utf-8", "replace"), source.name)
+
+
+def _own_facts(source: Source) -> Facts:
+    """What a file of ours says of itself; its tensors are counted, not read."""
+    cls, settings, knobs, rate = _read_spec(_spec(source), source.name)
+    said = dataclasses.asdict(settings)
+    layers, width = said.get("layers", said.get("blocks")), said.get("hidden", said.get("width"))
+    size = f" {layers}x{width}" if type(layers) is int and type(width) is int else ""
+    shapes = [
+        entry.get("shape")
+        for entry in parse_json(_header(source) or b"", source.name).values()
+        if isinstance(entry, dict)
+    ]
+    good = [s for s in shapes if isinstance(s, list) and all(type(n) is int and 0 <= n < 2**40 for n in s)]
+    names = tuple(knob.name for knob in knobs)
+    return Facts(f"{cls.__name__}{size}", rate, names, parameters=sum(map(math.prod, good)))
 
 
 def _skeleton(cls: type, settings, knobs, rate):
@@ -333,16 +355,26 @@ def _has(*keys: str) -> Callable[[Source], bool]:
 
 FORMATS: tuple[Format, ...] = (
     # The first row that fits is taken. Safetensors come first: their first bytes are a length, and may be any magic.
-    Format("nafx-rack's own (.safetensors)", _is_ours, _restore),
+    Format("nafx-rack's own (.safetensors)", _is_ours, _restore, _own_facts),
     Format("a safetensors file without a nafx-rack spec", lambda source: _header(source) is not None),
     Format("a binary NAM capture (.namb)", namb.sniff, namb.read, namb.facts),
     Format("a NAM 0.4 folder (config.json, weights.npy)", nam_legacy.sniff, nam_legacy.read, nam_legacy.facts),
     Format("a PyTorch or Neutone file (.pt, .pth, .nm)", torch_file.sniff, torch_file.read, torch_file.facts),
     Format("a NAM capture (.nam)", nam.sniff, nam.read, nam.facts),
-    Format("CoreAudioML and GuitarML JSON (Proteus, NeuralPi, Chameleon and others)", guitarml.sniff, guitarml.read),
+    Format(
+        "CoreAudioML and GuitarML JSON (Proteus, NeuralPi, Chameleon and others)",
+        guitarml.sniff,
+        guitarml.read,
+        guitarml.facts,
+    ),
     Format("an AIDA-X capture (.aidax, .json)", aidax.sniff, aidax.read, aidax.facts),
     Format("RTNeural Keras JSON", _has("layers", "in_shape"), keras.read, keras.facts),
-    Format("GuitarML WaveNet JSON (SmartGuitarAmp, SmartGuitarPedal)", _has("variables", "residual_channels")),
+    Format(
+        "GuitarML WaveNet JSON (SmartGuitarAmp, SmartGuitarPedal)",
+        guitarml_wavenet.sniff,
+        guitarml_wavenet.read,
+        guitarml_wavenet.facts,
+    ),
     Format("SmartAmpPro JSON", _has("conv1d", "conv1d_1", "lstm", "dense")),
     Format("a PyTorch state_dict as JSON", torch_state.sniff, torch_state.read, torch_state.facts),
 )

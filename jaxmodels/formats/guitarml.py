@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
+
 from ..effect import Knob
-from ..recurrent import GRU, LSTM, from_torch
-from . import ModelFileError, Options, Source, shown, tensor
+from ..recurrent import GRU, LSTM, default_knobs, from_torch
+from . import Facts, ModelFileError, Options, Source, shown, tensor
 
 USUAL_RATE = 44100  # of every GuitarML plugin that is not told otherwise below
 RATES = {"44.1": 44100, "48": 48000, "88.2": 88200, "96": 96000, "176.4": 176400, "192": 192000}
+LARGEST = 1e30  # of a weight
 REMEDY = "the file is damaged or was edited; export it again"
 
 
@@ -29,6 +32,42 @@ def read(source: Source, options: Options = Options()) -> LSTM | GRU:
     Knobs come from a list of names, or of objects with `name`, `min`, `max`, `default`, under `knobs` or `params` where
     the file has one; otherwise they are drive, tone, level. Raises ModelFileError.
     """
+    described, tensors = _parts(source)
+    name, rec, head = source.name, tensors["rec"], tensors["lin"]
+    skip = _flag(name, described, "skip", default=1)
+    knobs = _knobs(source)
+    try:
+        rate = options.sample_rate or rate_of(source.path)
+        network = from_torch(rec, head["weight"], head.get("bias"), skip=skip, knobs=knobs, sample_rate=rate)
+    except ValueError as error:
+        raise ModelFileError(f"{name}: state_dict: {error}; {REMEDY}") from error
+    _agree(name, described, network)
+    return network
+
+
+def facts(source: Source) -> Facts:
+    """What the file says of itself; its description is not compared with its tensors. Raises ModelFileError."""
+    described, tensors = _parts(source)
+    rec, rate = tensors["rec"], said_rate(source.path)
+    nothing, layers = np.zeros((0, 0)), sum(key.startswith("weight_hh_l") for key in rec)
+    inner, outer = (rec.get(f"weight_{part}_l0", nothing) for part in ("hh", "ih"))
+    cell = {4: "LSTM", 3: "GRU"}.get(len(inner) / inner.shape[1]) if inner.ndim == 2 and inner.size else None
+    inputs = outer.shape[1] if outer.ndim == 2 else 0
+    if cell is None or not inputs:
+        raise ModelFileError(f"{source.name}: state_dict holds no LSTM or GRU; {REMEDY}")
+    notes = [] if rate else [f"its sample rate is not in the file: {USUAL_RATE} Hz, as GuitarML's plug-ins have it"]
+    notes += [] if _flag(source.name, described, "skip", default=1) else ["the dry signal is not added"]
+    return Facts(
+        f"{cell} {layers}x{inner.shape[1]}",
+        rate,
+        tuple(knob.name for knob in _knobs(source) or default_knobs(inputs)),
+        parameters=sum(array.size for part in tensors.values() for array in part.values()),
+        notes=tuple(notes),
+    )
+
+
+def _parts(source: Source) -> tuple[dict, dict[str, dict[str, np.ndarray]]]:
+    """The description, and the tensors of `rec` and of `lin`."""
     name = source.name
     described, tensors = (source.document[key] for key in ("model_data", "state_dict"))
     for field, value in (("model_data", described), ("state_dict", tensors)):
@@ -36,22 +75,18 @@ def read(source: Source, options: Options = Options()) -> LSTM | GRU:
             raise ModelFileError(f"{name}: {field} is {shown(value)}, must be an object; {REMEDY}")
     _kind(name, described)
     arrays = {key: tensor(value, name, f"state_dict.{key}") for key, value in tensors.items()}
-    rec = {key.removeprefix("rec."): array for key, array in arrays.items() if key.startswith("rec.")}
     strange = [key for key in arrays if not key.startswith("rec.") and key not in ("lin.weight", "lin.bias")]
     if strange:
         raise ModelFileError(f"{name}: state_dict has {shown(strange[0])}, which no SimpleRNN has; {REMEDY}")
     if "lin.weight" not in arrays:
         raise ModelFileError(f"{name}: state_dict has no lin.weight; {REMEDY}")
-    head, head_bias = arrays["lin.weight"], arrays.get("lin.bias")
-    skip = _flag(name, described, "skip", default=1)
-    knobs = _knobs(source)
-    try:
-        rate = options.sample_rate or rate_of(source.path)
-        network = from_torch(rec, head, head_bias, skip=skip, knobs=knobs, sample_rate=rate)
-    except ValueError as error:
-        raise ModelFileError(f"{name}: state_dict: {error}; {REMEDY}") from error
-    _agree(name, described, network)
-    return network
+    parts: dict[str, dict[str, np.ndarray]] = {"rec": {}, "lin": {}}
+    for key, array in arrays.items():
+        if array.size and np.abs(array).max() > LARGEST:  # two biases are added
+            raise ModelFileError(f"{name}: state_dict.{key} holds a number above {LARGEST:g}; {REMEDY}")
+        part, _, tensor_name = key.partition(".")
+        parts[part][tensor_name] = array
+    return described, parts
 
 
 def rate_of(path: Path, usual: int = USUAL_RATE) -> int:
