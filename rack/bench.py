@@ -17,18 +17,21 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import serialize_executable
 
 from jaxmodels import ring, xla
 from jaxmodels.boxes import BOXES, make
 from jaxmodels.effect import Effect, default_positions, hold
 from jaxmodels.recurrent import from_torch
 from jaxmodels.tcn import MicroTCN, SteerableTCN
+from jaxmodels.wavenet import PRESETS, WaveNet
 from rack import paths
 from rack.catalogue import catalogue
 from rack.config import load
@@ -78,9 +81,18 @@ def recurrent(name: str) -> Effect:
     return from_torch(weights, head, bias, skip=False)
 
 
+def wavenet(preset: str) -> Effect:
+    """A WaveNet of one of NAM's sizes."""
+    return WaveNet(PRESETS[preset], sample_rate=RATE)
+
+
 # Networks by name. Boxes of the table and shipped racks are added by their own names.
 NETWORKS: dict[str, Callable[[], Any]] = {
     **{name: lambda name=name: recurrent(name) for name in RECURRENT},
+    **{
+        preset if preset.startswith("a2") else f"nam_{preset}": lambda preset=preset: wavenet(preset)
+        for preset in PRESETS
+    },
     "steerable_tcn": lambda: SteerableTCN(),
     "tcn300c": lambda: MicroTCN(MicroTCN.Settings(kernel_size=13)),
 }
@@ -142,7 +154,7 @@ def box_step(effect: Effect, block: int) -> Step:
         return y, after
 
     weights, held = jax.device_get((weights_layout.join(effect), state_layout.join(state)))
-    return _stepper(step, jax.device_put(weights), held, effect.channels, block, jax.device_put(positions))
+    return _compiled(step, jax.device_put(weights), held, effect.channels, block, jax.device_put(positions))
 
 
 def rack_step(name: str, block: int) -> tuple[Step, int]:
@@ -163,19 +175,37 @@ def rack_step(name: str, block: int) -> tuple[Step, int]:
         y, after, _ = program(boxes, RATE)(weights, states, x, x, targets)
         return y, after
 
-    return _stepper(step, weights, states, rack.channels, block, targets), rack.channels
+    return _compiled(step, weights, states, rack.channels, block, targets), rack.channels
 
 
-def _stepper(step, weights, state, channels: int, block: int, knobs: np.ndarray) -> Step:
-    shape = jax.ShapeDtypeStruct((block, channels), np.float32)
-    run = jax.jit(step, donate_argnums=1, keep_unused=True).lower(weights, state, shape, knobs).compile()
+@dataclass
+class Compiled:
+    """One compiled step with its weights and knobs; each call takes a block and moves the state on."""
 
-    def call(x):
-        nonlocal state
-        y, state = run(weights, state, x, knobs)
+    program: Any
+    weights: Any
+    state: Any
+    knobs: Any
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        y, self.state = self.program(self.weights, self.state, x, self.knobs)
         return np.asarray(y)
 
-    return call
+
+def _compiled(step, weights, state, channels: int, block: int, knobs) -> Compiled:
+    shape = jax.ShapeDtypeStruct((block, channels), np.float32)
+    program = jax.jit(step, donate_argnums=1, keep_unused=True).lower(weights, state, shape, knobs).compile()
+    return Compiled(program, weights, state, knobs)
+
+
+def stored(step: Step) -> dict[str, float]:
+    """How large a step's program is on disk, and how long a process takes to load it; nothing for other engines."""
+    if not isinstance(step, Compiled):
+        return {}
+    packed = serialize_executable.serialize(step.program)
+    start = time.perf_counter()
+    serialize_executable.deserialize_and_load(*packed)
+    return {"program_kib": round(len(packed[0]) / 1024), "load_s": round(time.perf_counter() - start, 3)}
 
 
 def peer_step(engine: str, name: str, block: int) -> Step:
@@ -234,7 +264,6 @@ def measure(step: Step, blocks: np.ndarray, plan: Plan) -> float:
 def bench(engines, models, blocks, plan: Plan, progress=lambda line: None) -> dict:
     """Every engine on every model at every block size: results, what was skipped and why, and the machine."""
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    xla.for_programs()
     results, skipped, x = [], [], signal()
     for engine in engines:
         for model in models:
@@ -250,7 +279,7 @@ def bench(engines, models, blocks, plan: Plan, progress=lambda line: None) -> di
                 cut = x[: len(x) // block * block].reshape(-1, block, 1).repeat(channels, axis=2)
                 cost = round(measure(step, cut, plan), 1)
                 found = {"engine": engine, "model": model, "block": block, "ns_per_sample": cost}
-                results.append(found | {"build_s": round(built, 3)})
+                results.append(found | {"build_s": round(built, 3)} | stored(step))
     return {"results": results, "skipped": skipped, "machine": machine()}
 
 
@@ -288,6 +317,7 @@ def main(args: argparse.Namespace) -> int:
     models = chosen(args.models, names(), "model")
     blocks = _sizes(args.blocks) if args.blocks else BLOCKS[:: 2 if args.quick else 1]
     plan = Plan(1, 0.1) if args.quick else Plan(5, 0.4)
+    xla.for_programs()
     watched = sys.stderr.isatty()
     report = bench(engines, models, blocks, plan, _show if watched else lambda line: None)
     if watched:

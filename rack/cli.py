@@ -289,6 +289,10 @@ def _add_offline(add) -> None:
     command.add_argument("--ui", action="store_true", help="with a terminal interface attached, its meters moving")
     command.add_argument("--control", action="store_true", help="measure the same stream doing nothing, too")
 
+    command.add_argument(
+        "--edits", metavar="N", type=_whole(0, 1_000_000), default=0, help="change the row N times while it plays (0)"
+    )
+
     command = add("bench", bench, "measure nanoseconds per sample", json=True)
     command.add_argument("--quick", action="store_true", help="fewer and shorter runs")
     command.add_argument("--engines", metavar="A,B", help="of jax, torch, onnxruntime")

@@ -17,6 +17,7 @@ from .errors import RackError
 
 SETTLE_S = 5.0  # memory is compared from here on
 CONTROL_S = 20.0
+EDITED, EDIT_S = "gain", 0.05  # the box that comes and goes, and the pause after each edit
 READY_S = 180.0  # a rack whose programs are not in the cache yet takes its time
 
 KEPT = ("rack", "source", "audio.backend", "audio.rate", "audio.block", "audio.output_device", "audio.input_device")
@@ -64,7 +65,9 @@ def measure(server: Connection, args: argparse.Namespace) -> dict[str, Any]:
         first = server.get("engine")
         end = time.monotonic() + args.seconds
         time.sleep(min(SETTLE_S, args.seconds / 2))
+        edit(server, args.edits // 10)  # the first ones fetch what the later ones find
         settled = server.get("engine")
+        edit(server, args.edits)
         time.sleep(max(0.0, end - time.monotonic()))
         last = server.get("engine")
         times = np.frombuffer(server.get("engine.times"), np.float32)
@@ -87,6 +90,7 @@ def measure(server: Connection, args: argparse.Namespace) -> dict[str, Any]:
         "late_blocks": late,
         "late_percent": round(100 * late / max(blocks, 1), 4),
         "callback_us": distribution(times[-blocks:]),
+        "edits": args.edits,
         "deadline_us": round(1e6 * audio["block"] / audio["rate"], 1),
         **{name: last[name] - first[name] for name in ("errors", "nonfinite", "starved")},
         "memory_kib": {
@@ -107,6 +111,26 @@ def measure(server: Connection, args: argparse.Namespace) -> dict[str, Any]:
     if args.control:
         report["control"] = control(audio, min(args.seconds, CONTROL_S), args.device or "")
     return report
+
+
+def edit(server: Connection, edits: int) -> None:
+    """Change the row so many times while it plays: a box is added, moved to the end, and removed again."""
+
+    def slots() -> list[str]:
+        return [slot["id"] for slot in server.get("status")["slots"]]
+
+    before, added = slots(), ""
+    for n in range(edits):
+        if n % 3 == 0:
+            server.set("slots.add", f"{EDITED} 0")
+            added = next(slot for slot in slots() if slot not in before)
+        elif n % 3 == 1:
+            server.set("slots.move", [added, len(before)])
+        else:
+            server.set("slots.remove", added)
+        time.sleep(EDIT_S)
+    if edits % 3:
+        server.set("slots.remove", added)
 
 
 def wait_until_ready(server: Connection) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -11,12 +12,18 @@ import jax
 import numpy as np
 import pytest
 
+from jaxmodels import xla
 from jaxmodels.boxes import make
 from jaxmodels.effect import apply
 from rack import bench
 from rack.catalogue import catalogue
 from rack.config import parse
 from rack.errors import RackError
+
+
+@pytest.fixture(autouse=True)
+def in_a_process_that_runs_jax_already(monkeypatch):
+    monkeypatch.setattr(xla, "for_programs", lambda: None)
 
 
 def run(capsys, **wanted):
@@ -32,7 +39,7 @@ def test_answers_one_result_for_each_engine_model_and_block(capsys, monkeypatch)
     assert made == [("jax", "gain", 64), ("jax", "gain", 17), ("jax", "lstm16", 64), ("jax", "lstm16", 17)]
     assert all(0 < found["ns_per_sample"] < 1e7 for found in report["results"])
     reasons = {found["model"]: found["reason"] for found in report["skipped"]}
-    assert "only lstm16" in reasons["gain"] and "torch is not installed" in reasons["lstm16"]
+    assert "only lstm8" in reasons["gain"] and "torch is not installed" in reasons["lstm16"]
     assert report["machine"]["jax"] == jax.__version__ and report["machine"]["cores"] >= 1
 
 
@@ -44,8 +51,8 @@ def test_the_table_has_a_row_for_each_model(capsys):
 @pytest.mark.parametrize(
     "wrong, said",
     [
-        ({"engines": "numpy"}, "no engine 'numpy'; there are: jax, torch, onnxruntime"),
-        ({"models": "lstm16,lstm17"}, "no model 'lstm17'; there are: lstm16, "),
+        ({"engines": "numpy"}, "no engine 'numpy'; there are: jax, torch, torch_paper, onnxruntime"),
+        ({"models": "lstm16,lstm17"}, "no model 'lstm17'; there are: lstm8, "),
         ({"blocks": "64,many"}, "whole numbers"),
         ({"blocks": "64,4096"}, "--blocks 4096: must be 1 to 2048"),
     ],
@@ -94,10 +101,15 @@ def test_a_step_continues_where_the_block_before_ended():
     np.testing.assert_allclose(y[:, 0], apply(bench.recurrent("lstm16"), x), atol=1e-6)
 
 
-@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
-@pytest.mark.parametrize("name", bench.RECURRENT)
+@pytest.mark.parametrize(
+    "engine, name",
+    [
+        *itertools.product(["torch", "onnxruntime"], ["lstm16", "gru16"]),
+        *itertools.product(["torch", "torch_paper"], bench.PEER_TCNS),
+    ],
+)
 def test_other_engines_compute_the_same(engine, name):
-    pytest.importorskip(engine)
+    pytest.importorskip(engine.partition("_")[0])
     blocks = bench.plucks(640).reshape(-1, 64, 1)
     ours, theirs = (bench.step_for(which, name, 64)[0] for which in ("jax", engine))
     np.testing.assert_allclose([theirs(block) for block in blocks], [ours(block) for block in blocks], atol=1e-5)
