@@ -22,6 +22,7 @@ _HOME = {
     "apply": "effect",
     "positions": "effect",
     "widen": "effect",
+    "export": "exporting",
     "ModelFileError": "files",
     "inspect": "files",
     "load": "files",

@@ -128,10 +128,10 @@ def save(path: str | os.PathLike, effect: Effect) -> None:
         "sample_rate": effect.sample_rate,
     }
     # One entry of metadata: safetensors writes several in no particular order.
-    _write(path, safetensors.numpy.save(tensors, {METADATA_KEY: json.dumps(spec, sort_keys=True)}))
+    write_whole(path, safetensors.numpy.save(tensors, {METADATA_KEY: json.dumps(spec, sort_keys=True)}))
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Replace a file in one step: who reads it meanwhile, or after a crash, has the old one or the new one."""
     temporary = path.with_name(f".nafx-{os.urandom(8).hex()}.tmp")
     try:

@@ -9,17 +9,20 @@ PARAM 0. `read` plays it in plain numpy and refuses a file that has drifted from
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..effect import Effect
 from ..layers import Scaled, Spec
+from ..recurrent import GRU, LSTM
 from . import Facts, ModelFileError, Options, Source, keras, shown, tensor
 from .guitarml import said_rate
 
 USUAL_RATE = 48000  # Hz, where the file does not tell one that is a rate
 RATES = (1000, 1_000_000)  # Hz
+PLAYABLE = (8, 12, 16, 20, 24, 32, 40, 64, 80)  # units of the one layer that AIDA-X's plug-in plays
 LOUDEST = 60.0  # dB, of a gain
 LARGEST_ERROR = 1e-3  # of the self-test: beyond it the file is refused; good files stay below 2e-6
 LONGEST_TEST = 2048  # samples of the self-test that are played,
@@ -83,6 +86,38 @@ def facts(source: Source) -> Facts:
         esr=esr,
         notes=tuple(notes),
     )
+
+
+def write(effect: LSTM | GRU, facts: Facts | None = None) -> dict[str, Any]:
+    """The JSON object of a network, with metadata and a self-test; `read` gives back the same weights, exactly."""
+    facts = facts or Facts()
+    document = keras.write(effect)
+    inputs, specs = keras.parse(Source(Path("self-test"), document=document))
+    skip = effect.settings.skip
+    seconds = np.arange(LONGEST_TEST) / (effect.sample_rate or USUAL_RATE)
+    noise = np.random.default_rng(0).uniform(-1, 1, LONGEST_TEST)
+    sweep = np.sin(2 * np.pi * 80 * seconds * (1 + 400 * seconds))
+    x = (0.4 * sweep * np.hanning(LONGEST_TEST) + 0.1 * noise).astype(np.float32)
+    y = play(specs, np.column_stack([x, np.zeros((len(x), inputs - 1))]))[:, 0] + (x if skip else 0)
+    said = {
+        "name": facts.name,
+        "samplerate": None if effect.sample_rate is None else str(effect.sample_rate),
+        "based": facts.gear,
+        "style": facts.tone_type,
+        "author": facts.author,
+        "license": facts.licence,
+        "date": facts.date,
+        "esr": facts.esr,
+    }
+    return {
+        **document,
+        "in_skip": int(skip),
+        "in_gain": 0.0,
+        "out_gain": 0.0,
+        "metadata": {key: value for key, value in said.items() if value is not None},
+        "input_batch": x.tolist(),
+        "output_batch": y.astype(np.float32).tolist(),
+    }
 
 
 def self_test(source: Source, inputs: int, specs: list[Spec]) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,37 @@ def read(source: Source, options: Options = Options()) -> LSTM | GRU:
         raise ModelFileError(f"{name}: state_dict: {error}; {REMEDY}") from error
     _agree(name, described, network)
     return network
+
+
+def write(effect: LSTM | GRU) -> dict[str, Any]:
+    """The JSON object of a network; `read` gives back the same weights and knobs, exactly."""
+    settings = effect.settings
+    tensors: dict[str, np.ndarray] = {}
+    for n, layer in enumerate(effect.layers):
+        arrays = {key: np.asarray(leaf[...]) for key, leaf in layer.items() if leaf is not None}
+        second = np.zeros_like(arrays["bias"])
+        if "bias_hn" in arrays:
+            second[-settings.hidden :] = arrays["bias_hn"]
+        tensors |= {f"rec.weight_{part}_l{n}": arrays[f"weight_{part}"].T for part in ("ih", "hh")}
+        tensors |= {f"rec.bias_ih_l{n}": arrays["bias"], f"rec.bias_hh_l{n}": second}
+    tensors["lin.weight"] = np.asarray(effect.head).T
+    if effect.head_bias is not None:
+        tensors["lin.bias"] = np.asarray(effect.head_bias[...])
+    described = {
+        "model": "SimpleRNN",
+        "input_size": settings.inputs,
+        "skip": int(settings.skip),
+        "output_size": 1,
+        "unit_type": type(effect).__name__,
+        "num_layers": settings.layers,
+        "hidden_size": settings.hidden,
+        "bias_fl": settings.bias,
+    }
+    document: dict[str, Any] = {"model_data": described, "state_dict": {k: v.tolist() for k, v in tensors.items()}}
+    if effect.knobs:
+        named = [{"name": k.name, "min": k.low, "max": k.high, "default": k.default} for k in effect.knobs]
+        document["params"] = named
+    return document
 
 
 def facts(source: Source) -> Facts:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..effect import Effect, Knob
 from ..layers import Layers, Spec, described
-from ..recurrent import Settings, from_torch
+from ..recurrent import GRU, LSTM, Settings, from_torch
 from . import Facts, ModelFileError, Options, Source, shown, tensor
 from .guitarml import rate_of, said_rate
 
@@ -94,6 +94,30 @@ def build(source: Source, inputs: int, specs: list[Spec], rate: int | None, *, s
         return Layers(specs, skip=skip, knobs=knobs, sample_rate=rate)
     except ValueError as error:
         raise ModelFileError(f"{source.name}: {error}; {REMEDY}") from error
+
+
+def write(effect: LSTM | GRU) -> dict[str, Any]:
+    """The JSON object of a network without dry signal; `read` gives back the same weights, exactly."""
+    cell, layers = ("lstm" if isinstance(effect, LSTM) else "gru"), []
+    for layer in effect.layers:
+        tensors = {key: np.asarray(leaf[...]) for key, leaf in layer.items() if leaf is not None}
+        bias = tensors["bias"]
+        if "bias_hn" in tensors:
+            second = np.zeros_like(bias)
+            second[-len(tensors["bias_hn"]) :] = tensors["bias_hn"]
+            bias = np.stack([bias, second])
+        weights = [tensors["weight_ih"], tensors["weight_hh"], bias]
+        if cell == "gru":
+            weights = [_gates_as_torch(array) for array in weights]  # swapping two blocks is its own inverse
+        layers.append(_written(cell, effect.settings.hidden, weights, "tanh"))
+    head = [effect.head, *([] if effect.head_bias is None else [effect.head_bias])]
+    layers.append(_written("dense", 1, [np.asarray(leaf[...]) for leaf in head], ""))
+    return {"in_shape": [None, None, effect.settings.inputs], "layers": layers}
+
+
+def _written(kind: str, outputs: int, weights: list[np.ndarray], activation: str) -> dict[str, Any]:
+    numbers = [array.tolist() for array in weights]
+    return {"type": kind, "activation": activation, "shape": [None, None, outputs], "weights": numbers}
 
 
 def plain(specs: list[Spec]) -> bool:
