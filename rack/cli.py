@@ -178,6 +178,17 @@ def render(args: argparse.Namespace) -> int:
     return render.main(args)
 
 
+def models(args: argparse.Namespace) -> int:
+    """The library of model files."""
+    if args.what in ("check", "export"):
+        from .workshop import trial
+
+        return {"check": trial.check, "export": trial.export}[args.what](args)
+    from . import models
+
+    return models.COMMANDS[args.what](args)
+
+
 def soak(args: argparse.Namespace) -> int:
     """Run the engine for a while and report."""
     from . import soak
@@ -259,8 +270,45 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--rate", type=_number(0.01, 60), default=2.0, metavar="HZ", help="of the levels (2)")
     add("devices", devices, "list sound devices", json=True)
     add("doctor", doctor, "look at everything the rack needs", json=True)
+    below = add("models", attach, "the library of model files: scan, list, search, info, mark, check, export")
+    _add_models(below.add_subparsers(title="commands", metavar="COMMAND", required=True))
     _add_offline(add)
     return parser
+
+
+def _add_models(commands) -> None:
+    """`nafx-rack models ...`"""
+
+    def add(name: str, help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        command.set_defaults(run=models, what=name)
+        command.add_argument("--json", action="store_true", help="for programs")
+        return command
+
+    command = add("scan", "bring the library up to date")
+    command.add_argument("folders", metavar="FOLDER", nargs="*", help="to be in it from now on; without one: all")
+    command.add_argument("--forget", action="store_true", help="take the folders out again")
+    command = add("list", "what is in the library")
+    command.add_argument("folder", metavar="FOLDER", nargs="?", help="only what lies below it")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--favourites", action="store_true", help="only these")
+    which.add_argument("--recent", action="store_true", help="what was used last, the latest first")
+    which.add_argument("--errors", action="store_true", help="what cannot be played, and why")
+    command = add("search", "models by the beginnings of words; #word is a tag")
+    command.add_argument("words", metavar="WORD", nargs="+")
+    command = add("info", "all that is known about a file")
+    command.add_argument("path", metavar="PATH")
+    command = add("mark", "note something about a file")
+    command.add_argument("path", metavar="PATH")
+    command.add_argument("--favourite", action=argparse.BooleanOptionalAction, help="or not")
+    command.add_argument("--tags", metavar="WORDS", help="to find it by, in place of those it has")
+    command.add_argument("--notes", metavar="TEXT", help="in place of what is there")
+    command = add("check", "load models for real, and play noise and silence through them")
+    command.add_argument("paths", metavar="PATH", nargs="+")
+    command = add("export", "write a model in another program's format")
+    command.add_argument("path", metavar="PATH")
+    command.add_argument("--to", metavar="FORMAT", required=True, help="a wrong one is answered with the list")
+    command.add_argument("output", metavar="OUT")
 
 
 def _add_offline(add) -> None:
@@ -277,9 +325,7 @@ def _add_offline(add) -> None:
     command = add("soak", soak, "run the engine for a while and report late blocks", json=True)
     command.add_argument("--seconds", metavar="N", type=_number(0.1, 1e6), default=60.0, help="how long (60)")
     command.add_argument("--block", metavar="N", type=_whole(32, 2048), default=64, help="samples (64)")
-    command.add_argument(
-        "--rate", metavar="HZ", type=_whole(8000, 192000), default=48000, help="of the stream (48000)"
-    )
+    command.add_argument("--rate", metavar="HZ", type=_whole(8000, 192000), default=48000, help="of the stream (48000)")
     command.add_argument("--rack", metavar="NAME", default="", help="a rack of racks.toml; the first one otherwise")
     command.add_argument("--source", metavar="S", default="loop", help="input, loop or a sound file (loop)")
     command.add_argument("--backend", default="auto", choices=("auto", "portaudio", "null"), help="what plays (auto)")

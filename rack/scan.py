@@ -31,6 +31,7 @@ DEEPEST, MOST_FILES = 32, 200_000
 AHEAD = 32  # files that the reader has been asked for and has not answered
 BATCH = 256  # readings that are written in one go
 PATIENCE_S = 30.0  # for one file
+START_S = 60.0  # more, for what the reader has to import
 MEMORY = 2 << 30  # bytes that the reader may take beyond what it needs to start
 GLANCE_S, LOOK_S = 5.0, 60.0  # how often the folders are looked at, and every file in them
 LEGACY = {"config.json", "weights.npy"}  # a folder with these is one model (NAM 0.4)
@@ -146,12 +147,10 @@ class Reader:
 
     def _ask(self, files: list[str]) -> None:
         if self._process is None:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_path()
-            )
+            pipe, null = subprocess.PIPE, subprocess.DEVNULL
+            self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=null, env=environment())
             self._buffer = bytearray()
-            patience = 60.0  # it imports a great deal first
-            self._until = time.monotonic() + patience
+            self._until = time.monotonic() + START_S
         assert self._process.stdin is not None
         self._process.stdin.write(b"".join(json.dumps(file).encode() + b"\n" for file in files))
         self._process.stdin.flush()
@@ -182,7 +181,7 @@ class Reader:
                     pipe.close()  # type: ignore[union-attr]
 
 
-def _path() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The environment in which our packages are found, wherever the process was started."""
     package = str(Path(__file__).resolve().parent.parent)
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", ""))))}

@@ -24,7 +24,7 @@ from .state import State, World, knobs, positions, spec
 
 START_S = 2.0  # after which the scanner is started: the sound comes first
 NICE = 19
-REACH = (1, -1, 2, -2)  # the captures beside one in use that are made ahead
+REACH = (1, -1, 2, -2, 3, -3, 4, -4)  # the captures beside one in use that are made ahead
 
 
 class Shelf:
