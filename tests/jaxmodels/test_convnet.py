@@ -138,11 +138,8 @@ def test_a_fresh_convnet_plays():
     assert y.shape == (400,) and 1e-3 < np.abs(y).max() < 10
 
 
-@pytest.mark.parametrize("taps", [1, 10, 64, 65, 256, 1000, 2**16])
-@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("taps, bias", [(1, False), (10, True), (64, False), (65, True), (1000, False), (2**16, False)])
 def test_linear_is_convolution(taps, bias):
-    if bias and taps > 1000:
-        pytest.skip("once is enough")
     rng = np.random.default_rng(taps)
     response = (rng.normal(size=taps) * np.exp(-4 * np.arange(taps) / taps)).astype(np.float32)
     x = rng.uniform(-1, 1, taps // 4 + 1000).astype(np.float32)
