@@ -1,7 +1,12 @@
-"""Recordings as training material: a dry and a wet file, cut so that what is tested was never learned from."""
+"""Recordings as training material: dry and wet files as values, cut so that what is tested was never learned from.
+
+Everything here is numpy, mono and float32 `[N]`; knobs are positions 0..1. `read_pair` reads two files, `read_folder` a
+parametric effect, `split` divides, `segments` stacks for training. `align` finds latency and `checks` what is wrong.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,27 +14,88 @@ import soundfile
 
 from .config import TrainerError
 
+Channel = str | int  # "auto", "left", "right", "mix", or a channel's number from 0
+
 
 class Pair(NamedTuple):
-    """The same passage before and after the device, mono float32 of equal length."""
+    """The same passage before and after the device."""
 
-    dry: np.ndarray
-    wet: np.ndarray
+    dry: np.ndarray  # [N] float32
+    wet: np.ndarray  # [N] float32, the latency taken out
     rate: int
+    knobs: dict[str, float] = {}  # where the device's knobs stood, 0..1
+    ranges: dict[str, tuple[float, float]] = {}  # what 0 and 1 of a knob are in the numbers of the files
+    name: str = ""  # for messages: the wet file's
+    part: str = ""  # train, validation or test where the folder says so; split() does the rest
+    piece: int = 0  # samples of each independent recording that the files are made of (the state is reset); 0: one
+    lead: int = 0  # first samples that are only context: they settle the state, and are not learned from or measured
+    control: np.ndarray | None = None  # [N, M] further inputs of the effect (an LFO)
+    delay: int = 0  # samples of latency that were taken out of the wet file
 
 
-def read_pair(dry_path: str, wet_path: str) -> Pair:
-    """Both files, the first channel of each, cut to the shorter. Raises TrainerError."""
-    (dry, rate), (wet, wet_rate) = _read(dry_path), _read(wet_path)
-    if rate != wet_rate:
-        raise TrainerError(f"{wet_path}: is at {wet_rate} Hz and {dry_path} at {rate} Hz; convert one of them")
-    samples = min(len(dry), len(wet))
-    if samples < rate:
-        raise TrainerError(f"{dry_path}: {samples / rate:.2f} s in common; at least one second is needed")
-    for path, signal in ((dry_path, dry), (wet_path, wet)):
+class Split(NamedTuple):
+    """Pairs to learn from, to choose by, and that nothing sees until the end. Any part may be empty but the first."""
+
+    train: list[Pair]
+    validation: list[Pair]
+    test: list[Pair]
+
+
+class Segments(NamedTuple):
+    """Pieces of equal length side by side."""
+
+    dry: np.ndarray  # [S, L] float32
+    wet: np.ndarray  # [S, L] float32
+    knobs: np.ndarray  # [S, K] float32, in the order of `knob_names(pairs)`
+    control: np.ndarray  # [S, L, M] float32; M = 0 without further inputs
+
+
+def knob_names(pairs: Sequence[Pair]) -> list[str]:
+    """The knobs of a parametric recording, in the order of the first file. Raises TrainerError where files differ."""
+    names = list(pairs[0].knobs) if pairs else []
+    for pair in pairs:
+        if set(pair.knobs) != set(names):
+            theirs = ", ".join(pair.knobs) or "none"
+            raise TrainerError(f"{pair.name}: has knobs {theirs}; the other recordings have: {', '.join(names)}")
+    return names
+
+
+def read_pair(
+    dry: str,
+    wet: str,
+    *,
+    rate: int | None = None,  # resample to it; None: the dry file's
+    channel: Channel = "auto",
+    delay: int | str = "auto",  # samples by which the wet file is late; "auto" finds it, 0 leaves the files alone
+    piece: int = 0,
+    control: str | None = None,  # a file with further inputs, or "channels": those of the dry file after its first
+    force: bool = False,  # train anyway: what the checks call bad does not stop it
+) -> Pair:
+    """Two files as one pair. Raises TrainerError with the bad findings of `checks`, each in words, unless `force`."""
+    (x, x_rate), (y, y_rate) = _read(dry), _read(wet)
+    if x_rate != y_rate:
+        raise TrainerError(f"{wet}: is at {y_rate} Hz and {dry} at {x_rate} Hz; convert one of them")
+    samples = min(len(x), len(y))
+    if samples < x_rate:
+        raise TrainerError(f"{dry}: {samples / x_rate:.2f} s in common; at least one second is needed")
+    for path, signal in ((dry, x), (wet, y)):
         if np.abs(signal[:samples]).max() < 1e-4:
             raise TrainerError(f"{path}: is silent")
-    return Pair(dry[:samples], wet[:samples], rate)
+    return Pair(x[:samples, 0].copy(), y[:samples, 0].copy(), x_rate, name=str(wet), piece=piece)
+
+
+def read_folder(
+    folder: str,
+    *,
+    rate: int | None = None,
+    channel: Channel = "auto",
+    delay: int | str = "auto",
+    piece: int = 0,
+    ranges: dict[str, tuple[float, float]] | None = None,  # what 0 and 1 of a knob are; else the extremes in the files
+    force: bool = False,
+) -> list[Pair]:
+    """All pairs of a parametric effect; knob values from a CSV, from file names, or from a known layout."""
+    raise TrainerError(f"{folder}: folders are not read yet")
 
 
 def _read(path: str) -> tuple[np.ndarray, int]:
@@ -39,19 +105,82 @@ def _read(path: str) -> tuple[np.ndarray, int]:
         raise TrainerError(f"{path}: cannot be read as sound: {error}") from None
     if not np.isfinite(signal).all():
         raise TrainerError(f"{path}: holds samples that are not numbers; export it again")
-    return signal[:, 0].copy(), rate
+    return signal, rate
 
 
-def split(pair: Pair, held_out: float = 0.2) -> tuple[Pair, Pair]:
-    """Training part and validation part: the end of the recording is never learned from."""
-    at = round(len(pair.dry) * (1 - held_out))
-    return Pair(pair.dry[:at], pair.wet[:at], pair.rate), Pair(pair.dry[at:], pair.wet[at:], pair.rate)
+def cut(pair: Pair, start: int, stop: int, context: int = 0, part: str = "") -> Pair:
+    """Samples `start` to `stop` with up to `context` samples before them as its lead."""
+    lead = min(context, start)
+    inside = slice(start - lead, stop)
+    control = None if pair.control is None else pair.control[inside]
+    return pair._replace(dry=pair.dry[inside], wet=pair.wet[inside], control=control, lead=lead, part=part)
 
 
-def segments(pair: Pair, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Whole segments `[N, length, 1]` side by side; what is left over at the end is dropped."""
-    count = len(pair.dry) // length
-    if count == 0:
-        raise TrainerError(f"a recording of {len(pair.dry)} samples is shorter than one segment of {length}")
-    cut = [signal[: count * length].reshape(count, length, 1) for signal in (pair.dry, pair.wet)]
-    return cut[0], cut[1]
+def split(pairs: Sequence[Pair] | Pair, validation: float = 0.2, test: float = 0.0, *, context: int = 0) -> Split:
+    """Divide recordings so that nothing leaks: train, then validation, then test, at the same times in every pair.
+
+    The same time matters as pairs of one effect share their dry file: what is tested at one knob value must not have
+    been heard at another. Recordings made of pieces are divided by whole pieces, spread evenly. Pairs whose folder says
+    which part they are stay there. `context` samples before a part come with it as its `lead`.
+    """
+    pairs = [pairs] if isinstance(pairs, Pair) else list(pairs)
+    if not pairs or not 0 <= validation < 1 or not 0 <= test < 1 or validation + test >= 1:
+        raise TrainerError(f"split: {len(pairs)} recordings, validation {validation}, test {test}: must leave a rest")
+    done = Split([], [], [])
+    for pair in pairs:
+        if pair.part:
+            getattr(done, pair.part).append(pair)
+        elif pair.piece:
+            _split_pieces(pair, validation, test, done)
+        else:
+            length = len(pair.dry)
+            first, second = round(length * (1 - validation - test)), round(length * (1 - test))
+            done.train.append(cut(pair, 0, first, part="train"))
+            if second > first:
+                done.validation.append(cut(pair, first, second, context, "validation"))
+            if length > second:
+                done.test.append(cut(pair, second, length, context, "test"))
+    return done
+
+
+def _split_pieces(pair: Pair, validation: float, test: float, done: Split) -> None:
+    count = len(pair.dry) // pair.piece
+    tested = _spread(np.arange(count), test)
+    rest = np.setdiff1d(np.arange(count), tested)
+    chosen = _spread(rest, validation / (1 - test))
+    for part, which in (("train", np.setdiff1d(rest, chosen)), ("validation", chosen), ("test", tested)):
+        if len(which):
+            take = lambda x: x[: count * pair.piece].reshape(count, pair.piece, *x.shape[1:])[which]  # noqa: B023, E731
+            whole = {"dry": take(pair.dry).reshape(-1), "wet": take(pair.wet).reshape(-1)}
+            control = None if pair.control is None else take(pair.control).reshape(-1, pair.control.shape[1])
+            getattr(done, part).append(pair._replace(**whole, control=control, part=part))
+
+
+def _spread(items: np.ndarray, fraction: float) -> np.ndarray:
+    """Every n-th item, the last of each n: with 0.2 the fifth, the tenth, ..."""
+    steps = np.floor((np.arange(len(items) + 1)) * fraction + 1e-9)
+    return items[np.diff(steps) > 0]
+
+
+def segments(pairs: Sequence[Pair] | Pair, length: int) -> Segments:
+    """All whole segments of all pairs; none crosses from one piece to the next, a lead is left out."""
+    pairs = [pairs] if isinstance(pairs, Pair) else list(pairs)
+    names = knob_names(pairs)
+    dry, wet, knobs, control = [], [], [], []
+    for pair in pairs:
+        piece = pair.piece or len(pair.dry)
+        starts = [
+            at + begin
+            for at in range(0, len(pair.dry) - piece + 1, piece)
+            for begin in range(pair.lead if at == 0 else 0, piece - length + 1, length)
+        ]
+        more = np.zeros((len(pair.dry), 0), np.float32) if pair.control is None else pair.control
+        dry += [pair.dry[at : at + length] for at in starts]
+        wet += [pair.wet[at : at + length] for at in starts]
+        control += [more[at : at + length] for at in starts]
+        knobs += [[pair.knobs[name] for name in names]] * len(starts)
+    if not dry:
+        longest = max((pair.piece or len(pair.dry) for pair in pairs), default=0)
+        raise TrainerError(f"a recording of {longest} samples is shorter than one segment of {length}")
+    stacked = (np.stack(dry), np.stack(wet), np.array(knobs, np.float32).reshape(len(dry), len(names)))
+    return Segments(*stacked, np.stack(control))

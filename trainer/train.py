@@ -18,10 +18,11 @@ from jaxmodels.recurrent import GRU, LSTM, Settings
 
 from . import data
 from .config import Network, Run
-from .losses import capture_loss, esr
+from .losses import esr, weighted
 
 CELLS = {"lstm": LSTM, "gru": GRU}
 SEGMENT_S = 0.5
+capture_loss = weighted({"esr": 0.75, "dc": 0.25}, preemphasis=0.85)
 
 
 def train(run: Run, report: Callable[[dict], None]) -> float:
@@ -31,9 +32,10 @@ def train(run: Run, report: Callable[[dict], None]) -> float:
     chunk to chunk. Answers with the ESR of the file that was written, measured again after loading it.
     """
     pair = data.read_pair(run.dry, run.wet)
-    learned, held_out = data.split(pair)
+    parts = data.split(pair)
+    learned, held_out = parts.train[0], parts.validation[0]
     length = max(round(SEGMENT_S * pair.rate), run.warm_up + run.chunk)
-    dry, wet = data.segments(learned, length)
+    dry, wet = (x[..., None] for x in data.segments(learned, length)[:2])
     batch = min(run.batch, len(dry))
     model = network(run.network, pair.rate, run.seed)
     structure, weights, rest = nnx.split(model, nnx.Param, ...)
@@ -54,7 +56,7 @@ def train(run: Run, report: Callable[[dict], None]) -> float:
     def update(weights, moments, state, x, y):
         def loss(weights):
             output, after = forward(weights, state, x)
-            return capture_loss(y[..., 0], output[..., 0]), after
+            return capture_loss(output[..., 0], y[..., 0]), after
 
         (value, after), gradient = jax.value_and_grad(loss, has_aux=True)(weights)
         change, moments = optimizer.update(gradient, moments, weights)
@@ -63,7 +65,7 @@ def train(run: Run, report: Callable[[dict], None]) -> float:
     @jax.jit
     def validate(weights):
         output = apply(nnx.merge(structure, weights, rest), jnp.asarray(held_out.dry))
-        return esr(jnp.asarray(held_out.wet)[run.warm_up :], output[run.warm_up :])
+        return esr(output[run.warm_up :], jnp.asarray(held_out.wet)[run.warm_up :])
 
     rng = np.random.default_rng(run.seed)
     began, best, loss, epoch, step = time.monotonic(), np.inf, np.nan, 0, 0
@@ -103,7 +105,7 @@ def network(spec: Network, rate: int, seed: int) -> LSTM | GRU:
 def measure(path: str, pair: data.Pair, skip: int) -> float:
     """ESR of a model file on a recording, without the first samples."""
     output = apply(load(path), jnp.asarray(pair.dry))
-    return float(esr(jnp.asarray(pair.wet)[skip:], output[skip:]))
+    return float(esr(output[skip:], jnp.asarray(pair.wet)[skip:]))
 
 
 def print_line(record: dict) -> None:
