@@ -31,8 +31,7 @@ LONGEST_DELAY = 4800  # samples
 MOST_KNOBS = 31  # of a slot; a capture with nearly as many of its own goes without trims
 
 TEST_RATE = 48000
-TEST_CUT_S = (1.0, 4.0)  # of our guitar loop: palm-muted and open chords, hard and soft
-TEST_GAIN_DB = 2.0  # it is then -19 LUFS: between a soft and a hot guitar
+TEST_CUT_S = (1.0, 4.0)  # of our guitar loop: palm-muted and open chords, hard and soft, at -21 LUFS
 SILENT_DB = -90.0  # a capture that is quieter is taken as it is
 
 
@@ -122,7 +121,7 @@ def guitar_signal(rate: int) -> Float[np.ndarray, " T"]:
 
     loop, own = soundfile.read(assets_folder() / "audio" / "guitar.wav", dtype="float32", always_2d=True)
     first, last = (round(second * own) for second in TEST_CUT_S)
-    return convert(loop[first:last].mean(axis=1) * amplitude(TEST_GAIN_DB), own, rate)
+    return convert(loop[first:last].mean(axis=1), own, rate)
 
 
 def response(effect: Effect, rate: int) -> Float[np.ndarray, " T"]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from jaxmodels.blend import Alignment, Blend
 from jaxmodels.boxes import make
 from jaxmodels.dsp.resample import at_rate
-from jaxmodels.effect import Chain, Effect, PerChannel
+from jaxmodels.effect import Chain, Effect, Knob, PerChannel
+from jaxmodels.levels import Levels
 from jaxmodels.recurrent import GRU, LSTM
 from jaxmodels.recurrent import Settings as Recurrent
 from jaxmodels.tcn import MicroTCN, SteerableTCN
+from jaxmodels.wavenet import PRESETS, WaveNet
+from tests.wavenets import EVERYTHING, SMALL, settings
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,26 @@ def small_micro(causal: bool) -> Effect:
     return MicroTCN(MicroTCN.Settings(blocks=3, width=4, kernel_size=4, dilation_growth=10, causal=causal))
 
 
+WAVENET_KNOBS = (Knob("drive"), Knob("voice", labels=("a", "b", "c")))
+
+
+def levelled() -> Effect:
+    """A capture that is calibrated, turned over and late."""
+    return Levels(LSTM(Recurrent(inputs=2, hidden=4)), input_db=-3.0, output_db=4.0, inverted=True, delay=37)
+
+
+def blended() -> Effect:
+    """A capture, and another that is seven samples late, lined up."""
+    a, b = LSTM(Recurrent(hidden=4)), Levels(LSTM(Recurrent(hidden=3)), delay=7)
+    return Blend(Levels(a), b, Alignment(lag=7, sign=1, correlation=0.6, ratio=1.4))
+
+
+def blended_by_hand() -> Effect:
+    """A stereo pair with nothing but gains, b moved further away."""
+    a, b = (make("gain", channels=2) for _ in "ab")
+    return Blend(a, Levels(b, delay=3), delay_a=2, delay_b=5)
+
+
 EFFECTS: dict[str, Row] = {
     "gain": box("gain", channels=2),
     "gain on each channel": Row(lambda: PerChannel(make("gain"), 2)),
@@ -76,6 +100,11 @@ EFFECTS: dict[str, Row] = {
     ),
     "gru": Row(lambda: GRU(Recurrent(inputs=2, hidden=8)), {"blocks": (4, 175)}),
     "lstm on each channel": Row(lambda: PerChannel(LSTM(Recurrent(inputs=2, hidden=8)), 2), {"blocks": (2, 100)}),
+    "levels": Row(levelled, {"blocks": (1, 70), "length": 350}),
+    "blend": Row(blended, {"blocks": (1, 70), "length": 350}),
+    "blend by hand, stereo": Row(
+        blended_by_hand, {"blocks": (64,), "length": 256, "flat_response": False, "gradients": False}
+    ),
     "chain of gains": Row(lambda: Chain([make("gain"), make("gain")])),
     "reverb": box("reverb", length=1280, blocks=(1,), flat_response=False),
     "reverb, stereo": box("reverb", channels=2, length=1280, blocks=(40, 128), flat_response=False, gradients=False),
@@ -87,6 +116,13 @@ EFFECTS: dict[str, Row] = {
     ),
     "micro tcn": Row(lambda: small_micro(causal=True), {"blocks": (7,)}),
     "micro tcn, not causal": Row(lambda: small_micro(causal=False), {"blocks": (100,), "flat_response": False}),
+    "wavenet": Row(lambda: WaveNet(settings(SMALL)), {"blocks": (1, 70)}),
+    "wavenet of everything, with a knob and a switch": Row(
+        lambda: WaveNet(settings(EVERYTHING), knobs=WAVENET_KNOBS), {"blocks": (50,), "tolerance": 4e-6}
+    ),
+    "wavenet, nano, on each channel": Row(
+        lambda: PerChannel(WaveNet(PRESETS["nano"]), 2), {"blocks": (64,), "length": 640, "gradients": False}
+    ),
     "random overdrive": box("random_overdrive", blocks=(1, 70)),
     "random overdrive, stereo, biased sines, long past": box(
         "random_overdrive",
