@@ -180,7 +180,7 @@ def _activation(cursor: _Cursor) -> dict[str, Any]:
     """NAM's object for an activation."""
     kind, count = cursor.take("BB")
     described: dict[str, Any] = {"type": ACTIVATIONS[kind]}
-    values = cursor.several("f", count)
+    values = [float(str(np.float32(value))) for value in cursor.several("f", count)]  # 0.01, as the .nam file said
     if described["type"] == "LeakyReLU" and values:
         described["negative_slope"] = values[0]
     if described["type"] == "PReLU" and values:
