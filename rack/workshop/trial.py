@@ -42,9 +42,10 @@ def trial(path: str) -> dict[str, Any]:
     failed = {"path": path, "ok": False}
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment())
-        return json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         return {**failed, "error": f"{Path(path).name}: not loaded within {PATIENCE_S:.0f} s"}
+    try:
+        return json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
         return {**failed, "error": f"{Path(path).name}: loading it ends the process ({done.returncode}): {last}"}
@@ -96,19 +97,20 @@ def try_out(path: str) -> dict[str, Any]:
 
 
 def export(args: argparse.Namespace) -> int:
-    """Write a model in another format. Raises RackError."""
-    from jaxmodels.export import export
-
-    from jaxmodels import ModelFileError, load
+    """Write a model in another program's format; what that cannot hold is said. Raises RackError."""
+    from jaxmodels import ModelFileError, inspect, load
+    from jaxmodels import export as write
 
     source, output = plain_path(args.path), plain_path(args.output)
     if os.path.exists(output) and os.path.samefile(source, output):
         raise RackError(f"{output}: is the file itself; name another")
     try:
-        export(output, load(source), args.to)
+        notes = write(output, load(source), args.to, facts=inspect(source)[1])
     except (ModelFileError, ValueError, KeyError, OSError) as error:
         raise RackError(str(error.args[0] if isinstance(error, KeyError) else error)) from None
-    print(json.dumps({"path": output, "format": args.to}) if args.json else output)
+    print(json.dumps({"path": output, "format": args.to, "notes": notes}) if args.json else output)
+    for note in () if args.json else notes:
+        print(f"nafx-rack: {note}", file=sys.stderr)
     return 0
 
 

@@ -64,18 +64,14 @@ def test_folders_of_racks_toml_are_scanned(run, home):
 
 def test_listing_and_searching(run, home):
     run("scan", "amps")
-    assert [line.split()[0] for line in run("list")[1].splitlines()] == [
-        f"{home}/amps/plexi.nam",
-        f"{home}/amps/twin.nam",
-    ]
+    shown = [line.split()[0] for line in run("list")[1].splitlines()]
+    assert shown == [f"{home}/amps/plexi.nam", f"{home}/amps/twin.nam"]
     assert "LSTM 1x16 48 kHz" in run("list")[1]
     assert "broken.nam: cut short" in run("list", "--errors")[1] and run("list", "amps/sub")[1] == ""
     assert run("mark", "amps/twin.nam", "--favourite", "--tags", "clean loud", "--notes", "the good one")[0] == 0
     assert run("list", "--favourites")[1].strip().startswith(f"* {home}/amps/twin.nam")
     (found,) = json.loads(run("search", "--json", "#loud")[1])
-    assert (
-        found["path"] == f"{home}/amps/twin.nam" and found["favourite"] is True and found["tags"] == ["clean", "loud"]
-    )
+    assert found["path"].endswith("twin.nam") and found["favourite"] is True and found["tags"] == ["clean", "loud"]
     assert run("mark", "amps/twin.nam", "--no-favourite")[0] == 0 and run("list", "--favourites")[1] == ""
     assert "plexi.nam" in run("search", "marsh", "ple")[1]
     assert run("search", "nothing like it") == (1, "", "")
@@ -118,7 +114,7 @@ def test_checking_loads_for_real(run, home, fixtures):
     bad.write_bytes(good.read_bytes()[:2000])
     code, out, _ = run("check", "--json", str(good), str(bad))
     first, second = json.loads(out)
-    assert code == 1 and first["ok"] and first["cost_ns"] > 0 and first["peak_db"] > -60 and first["knobs"] == ["drive"]
+    assert code == 1 and first["ok"] and first["cost_ns"] > 0 and first["peak_db"] > -60 and "drive" in first["knobs"]
     assert not second["ok"] and "complete" in second["error"]
 
 
@@ -127,6 +123,21 @@ def test_a_self_test_is_told(run, fixtures):
     (capture,) = (fixtures / "models/aidax").glob("*blues_deluxe*")
     code, out, _ = run("check", str(capture))
     assert code == 0 and "self-test passed" in out and "LSTM 1x12" in out
+
+
+@pytest.mark.engine
+def test_exporting_writes_what_another_program_reads(run, home, fixtures):
+    source = str(fixtures / "models/neuralpi/TS9.json")
+    code, out, _ = run("export", source, "--to", "guitarml", "ts9.json")
+    assert (code, out) == (0, f"{home}/ts9.json")
+    written = json.loads((home / "ts9.json").read_text())["model_data"]
+    assert (written["unit_type"], written["hidden_size"]) == ("LSTM", 20)
+    code, _, err = run("export", source, "--to", "pedal", "x.json")
+    assert code == 1 and "there are: aidax, guitarml, nam, rtneural" in err
+    code, _, err = run("export", "ts9.json", "--to", "guitarml", "ts9.json")
+    assert code == 1 and "is the file itself" in err
+    code, _, err = run("export", "gone.nam", "--to", "guitarml", "x.json")
+    assert code == 1 and "No such file" in err
 
 
 def test_in_plain_words(home):
