@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -25,8 +26,8 @@ from jaxtyping import Array, Float, Int
 from .wavenet_config import Film, Layer, LayerArray, Plan, Tensor, head_tensors, layer_tensors, lines, tensors
 
 ROOM = 512  # columns to write into before the past is moved
-LONGEST_TILE = 256  # columns
-TILE_AREA = 1024  # channels x columns of a tile: what lies in the nearest cache beside the weights
+TILE = 64  # columns of a tile, that it stays in the nearest cache; twice as many in small networks
+PIECE = 64  # columns that are moved at a time
 RANK = 8  # rows of an update
 
 
@@ -55,7 +56,7 @@ def _map(plan: Plan) -> tuple[tuple[Place | None, ...], tuple[tuple[int, int], .
             places.append(None)
             continue
         which = widths.index(line.width)
-        origin = -(-(ends[which] + line.lookback) // 16) * 16  # whole vectors
+        origin = ends[which] + _whole_pieces(line.lookback)
         places.append(Place(which, origin))
         ends[which] = origin + ROOM
     # An odd number of cache lines: rows then do not fight for the same places of the cache.
@@ -203,19 +204,6 @@ def whole(plan: Plan, weights, scale, past: Past, x: Float[Array, "I T"], c: Flo
     return y, _placed(places, shapes, pasts)
 
 
-def silence(plan: Plan, weights, scale, x: Float[Array, "I 1"], c: Float[Array, "D 1"]):
-    """The output and the past when the inputs have stood at these values for ever."""
-    places, shapes = _map(plan)
-    found = lines(plan)
-
-    def convolve(number, start, weight, x, groups):
-        held = jnp.broadcast_to(x, (len(x), found[number].lookback))
-        return _product(start, weight.sum(-1), x, groups), held
-
-    y, pasts = _walk(plan, weights, scale, x, c, _product, convolve)
-    return y, _placed(places, shapes, pasts)
-
-
 def _placed(places, shapes, pasts) -> Past:
     """Buffers that hold these pasts, their head at 0."""
     parts: list[list] = [[] for _ in shapes]
@@ -262,8 +250,7 @@ def _stream_jvp(plan, primals, tangents):
 
 def _tile_size(plan: Plan, length: int) -> int:
     """Columns of a tile: what the cache likes, and if possible a divisor of the block's length."""
-    widest = max(array.channels for array in plan.arrays)
-    best = min(LONGEST_TILE, max(16, TILE_AREA // widest))
+    best = TILE if max(array.channels for array in plan.arrays) >= RANK else 2 * TILE
     if length <= best:
         return length
     divisors = [n for n in range(best // 2, best + 1) if length % n == 0]
@@ -278,7 +265,8 @@ def _tiles(plan, weights, scale, x, c, size, start, count, carry):
         at = start + n * size
         past = _make_room(plan, past, size)
         part, c_part = (lax.dynamic_slice(whole, (0, at), (len(whole), size)) for whole in (x, c))
-        out, buffers = _tile(plan, weights, scale, past, part, c_part)
+        memory = _Memory(_map(plan)[0], past.head, _streaming)
+        out, buffers = _tile(plan, weights, scale, past.buffers, memory, part, c_part)
         return n + 1, Past(buffers, past.head + size), lax.dynamic_update_slice(y, out, (0, at))
 
     past, y = carry
@@ -291,21 +279,45 @@ def _make_room(plan, past: Past, size) -> Past:
     """The past at the front of its lines, if there is no room left behind the head."""
 
     def move(past):
-        buffers = list(past.buffers)
-        for place, line in zip(places, found, strict=True):
-            if place is not None:
-                first = place.origin - line.lookback
-                kept = lax.dynamic_slice(buffers[place.buffer], (0, first + past.head), line)
-                buffers[place.buffer] = lax.dynamic_update_slice(buffers[place.buffer], kept, (0, first))
-        return Past(tuple(buffers), jnp.zeros_like(past.head))
+        return Past(tuple(map(moved, past.buffers, _pieces(plan))), jnp.zeros_like(past.head))
 
-    places, found = _map(plan)[0], lines(plan)
+    def moved(buffer, pieces):
+        def one(n, buffer):
+            first = jnp.asarray(pieces, jnp.int32)[n]
+            kept = lax.dynamic_slice(buffer, (0, first + past.head), (len(buffer), PIECE))
+            return lax.dynamic_update_slice(buffer, kept, (0, first))
+
+        return lax.fori_loop(0, len(pieces), one, buffer)
+
     return lax.while_loop(lambda past: past.head + size > ROOM, move, past)
 
 
-def _tile(plan: Plan, weights, scale, past: Past, x, c):
+@lru_cache(64)
+def _pieces(plan: Plan) -> tuple[tuple[int, ...], ...]:
+    """For each buffer, the columns where the pieces of its pasts begin."""
+    places, shapes = _map(plan)
+    found: list[list[int]] = [[] for _ in shapes]
+    for place, line in zip(places, lines(plan), strict=True):
+        if place is not None:
+            found[place.buffer] += range(place.origin - _whole_pieces(line.lookback), place.origin, PIECE)
+    return tuple(map(tuple, found))
+
+
+def _whole_pieces(columns: int) -> int:
+    return -(-columns // PIECE) * PIECE
+
+
+class _Memory(NamedTuple):
+    """How the convolutions of a tile remember: where each line is kept, and a convolution that puts its input there."""
+
+    places: tuple[Place | None, ...]
+    head: Int[Array, ""] | int
+    convolve: Callable  # (start, weight, x, buffer, column, dilation) -> start + the convolution, the buffer after it
+
+
+def _tile(plan: Plan, weights, scale, buffers, memory: _Memory, x, c):
     """One tile, its layers in loops over those that are alike; the output and the buffers."""
-    places, buffers = _map(plan)[0], list(past.buffers)
+    buffers = list(buffers)
     at, number = 0, 0  # in the weights, in the lines
     signal, skip = x, None
 
@@ -314,71 +326,67 @@ def _tile(plan: Plan, weights, scale, past: Past, x, c):
         at += _size(tensors)
         return _split(weights[at - _size(tensors) : at], tensors)
 
-    def remembering(start, weight, x):
-        place = places[number]
+    def convolved(conv, x, found):
+        weight, start = found["head.weight"], _bias(found, "head", conv, x)
+        place = memory.places[number]
         if place is None:
             return _by_rank(start, weight[:, :, 0], x)
-        head = place.origin + past.head
-        buffers[place.buffer] = lax.dynamic_update_slice(buffers[place.buffer], x, (0, head))
-        return _by_taps(start, weight, buffers[place.buffer], head, _dilations(plan)[number])
+        column, which = place.origin + memory.head, place.buffer
+        y, buffers[which] = memory.convolve(start, weight, x, buffers[which], column, conv.dilation)
+        return y
 
     for array in plan.arrays:
         start = jnp.zeros((array.channels, x.shape[1]), jnp.float32)
         rechannel = Tensor("weight", (array.channels, array.input_size), 1)
         y = _by_rank(start, take((rechannel,))["weight"], signal)
         skip = jnp.zeros((array.skip, x.shape[1]), jnp.float32) if skip is None else skip
-        for layer, run in itertools.groupby(array.layers):
-            count = len(tuple(run))
-            own = layer_tensors(array, layer)
-            state = buffers, y, skip
-            run = places[number : number + count], _dilations(plan)[number : number + count]
-            state = _run(array, layer, weights, at, run, past.head, c, state)
-            buffers, y, skip = state
-            at, number = at + count * _size(own), number + count
-        p = take(head_tensors(array))
-        p = {f"head.{name.split('.')[1]}": value for name, value in p.items()}
-        signal, skip = y, remembering(_bias(p, "head", array.head, skip), p["head.weight"], skip)
+        for layer, run in itertools.groupby(zip(array.layers, array.dilations, strict=True), lambda pair: pair[0]):
+            dilations = tuple(dilation for _, dilation in run)
+            run = memory.places[number : number + len(dilations)], dilations
+            buffers, y, skip = _run(array, layer, weights, at, run, memory, c, (buffers, y, skip))
+            at, number = at + len(dilations) * _size(layer_tensors(array, layer)), number + len(dilations)
+        signal, skip = y, convolved(array.head, skip, take(head_tensors(array)))
         number += 1
     y = scale * skip
     for conv in plan.head:
         y = plan.activated(y)
         shape = (conv.out_channels, len(y), conv.kernel_size)
-        p = take((Tensor("head.weight", shape, 1), Tensor("head.bias", shape[:1], 1)))
-        y = remembering(_bias(p, "head", conv, y), p["head.weight"], y)
+        y = convolved(conv, y, take((Tensor("head.weight", shape, 1), Tensor("head.bias", shape[:1], 1))))
         number += 1
     return y, tuple(buffers)
 
 
-def _run(array, layer, weights, base, run, head, c, state):
+def _run(array, layer, weights, base, run, memory: _Memory, c, state):
     """Layers that differ in nothing but their weights and dilations, in a loop."""
     places, dilations = run
     own = layer_tensors(array, layer)
     which = places[0].buffer if places[0] else None
-    origins = np.array([place.origin if place else 0 for place in places], np.int32)
+    origins = tuple(place.origin if place else 0 for place in places)
 
     def one(n, state):
         buffer, y, skip = state
         p = _split(lax.dynamic_slice(weights, (base + n * _size(own),), (_size(own),)), own)
-        origin, dilation = (
-            lax.dynamic_index_in_dim(jnp.asarray(of, jnp.int32), n, keepdims=False) for of in (origins, dilations)
-        )
+        origin, dilation = (jnp.asarray(of, jnp.int32)[n] for of in (origins, dilations))
 
         def convolve(start, weight, x, groups):
             weight = _dense(weight, groups)
             if buffer is None:
                 return _by_rank(start, weight[:, :, 0], x), None
-            after = lax.dynamic_update_slice(buffer, x, (0, origin + head))
-            return _by_taps(start, weight, after, origin + head, dilation), after
+            return memory.convolve(start, weight, x, buffer, origin + memory.head, dilation)
 
         y, skip, buffer = _layer(array, layer, p, y, c, skip, _by_rank, convolve)
         return buffer, y, skip
 
     buffers, y, skip = state
-    state = None if which is None else buffers[which], y, skip
-    buffer, y, skip = lax.fori_loop(0, len(places), one, state)
+    buffer, y, skip = lax.fori_loop(0, len(places), one, (None if which is None else buffers[which], y, skip))
     if which is not None:
         buffers[which] = buffer
     return buffers, y, skip
+
+
+def _streaming(start, weight, x, buffer, column, dilation):
+    buffer = lax.dynamic_update_slice(buffer, x, (0, column))
+    return _by_taps(start, weight, buffer, column, dilation), buffer
 
 
 def _dense(weight, groups):
@@ -395,7 +403,7 @@ def _by_rank(start, weight, x, groups=1):
     """`start + weight @ x` as a loop of updates of low rank."""
     weight = _dense(weight, groups)
     outputs, inputs = weight.shape
-    rows = _divisor(inputs)
+    rows = _divisor(inputs, RANK)
 
     def update(n, total):
         w = lax.dynamic_slice(weight, (0, n * rows), (outputs, rows))
@@ -405,19 +413,22 @@ def _by_rank(start, weight, x, groups=1):
     return lax.fori_loop(0, inputs // rows, update, start)
 
 
-def _by_taps(start, weight, buffer, head, dilation):
-    """`start` plus a dilated convolution of what the buffer holds up to the block at `head`."""
+def _by_taps(start, weight, buffer, column, dilation):
+    """`start` plus a dilated convolution of what the buffer holds up to the block at `column`."""
     outputs, inputs, width = weight.shape
-    rows, length = _divisor(inputs), start.shape[1]
+    rows, length = _divisor(inputs, RANK), start.shape[1]
     pieces = inputs // rows
+    taps = _divisor(width, max(1, min(RANK // rows, width // 2)))
 
     def update(n, total):
-        tap, row = n // pieces, n % pieces * rows
-        w = lax.dynamic_slice(weight, (0, row, tap), (outputs, rows, 1))[:, :, 0]
-        some = lax.dynamic_slice(buffer, (row, head - (width - 1 - tap) * dilation), (rows, length))
-        return _updated(total, w, some)
+        for tap in (n // pieces * taps + i for i in range(taps)):
+            row = n % pieces * rows
+            w = lax.dynamic_slice(weight, (0, row, tap), (outputs, rows, 1))[:, :, 0]
+            some = lax.dynamic_slice(buffer, (row, column - (width - 1 - tap) * dilation), (rows, length))
+            total = _updated(total, w, some)
+        return total
 
-    return lax.fori_loop(0, width * pieces, update, start)
+    return lax.fori_loop(0, width // taps * pieces, update, start)
 
 
 def _updated(total, weight, x):
@@ -426,5 +437,29 @@ def _updated(total, weight, x):
     return total
 
 
-def _divisor(size: int) -> int:
-    return max(n for n in range(1, RANK + 1) if size % n == 0)
+def _divisor(size: int, most: int) -> int:
+    return max(n for n in range(1, most + 1) if size % n == 0)
+
+
+# --- the beginning ---
+
+
+def silence(plan: Plan, weights, scale, x: Float[Array, "I 1"], c: Float[Array, "D 1"]):
+    """The output and the past when the inputs have stood at these values for ever."""
+
+    def convolve(start, weight, x, buffer, column, dilation):
+        return _by_rank(start, weight.sum(-1), x), lax.dynamic_update_slice(buffer, x, (0, column))
+
+    places, shapes = _map(plan)
+    counts, columns = [0] * len(shapes), []
+    for place in places:
+        columns.append(None if place is None else Place(place.buffer, counts[place.buffer]))
+        if place is not None:
+            counts[place.buffer] += 1
+    held = tuple(jnp.zeros((width, count), jnp.float32) for (width, _), count in zip(shapes, counts, strict=True))
+    y, held = _tile(plan, weights, scale, held, _Memory(tuple(columns), 0, convolve), x, c)
+    origins = [[p.origin for p in places if p and p.buffer == n] for n in range(len(shapes))]
+    starts = [[0] + [origin + ROOM for origin in each[:-1]] for each in origins]
+    lengths = [np.diff([*each, size]) for each, (_, size) in zip(starts, shapes, strict=True)]
+    which = [np.repeat(np.arange(len(each)), each) for each in lengths]
+    return y, Past(tuple(h[:, w] for h, w in zip(held, which, strict=True)), jnp.zeros((), jnp.int32))
