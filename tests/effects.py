@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from jaxmodels.blend import Alignment, Blend
 from jaxmodels.boxes import make
+from jaxmodels.convnet import ConvNet, Linear
 from jaxmodels.dsp.resample import at_rate
 from jaxmodels.effect import Chain, Effect, Knob, PerChannel
+from jaxmodels.formats.nam_knobs import Encoded, inputs_of
 from jaxmodels.levels import Levels
 from jaxmodels.recurrent import GRU, LSTM
 from jaxmodels.recurrent import Settings as Recurrent
@@ -74,6 +78,17 @@ def blended_by_hand() -> Effect:
     return Blend(a, Levels(b, delay=3), delay_a=2, delay_b=5)
 
 
+def response(taps: int) -> Effect:
+    """A Linear of random taps that die away, the first one the loudest."""
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, taps) * np.exp(-4 * np.arange(taps) / taps)
+    return Linear(np.append(1.0, noise[1:]).astype(np.float32), 0.1)
+
+
+def encoded() -> Effect:
+    knobs = (Knob("gain", "", 0.0, 10.0, 3.0), Knob("voice", "", 0.0, 2.0, 1.0, labels=("dark", "flat", "bright")))
+    return Encoded(LSTM(Recurrent(inputs=5, hidden=4, skip=False), knobs=inputs_of(knobs)), knobs)
+
+
 EFFECTS: dict[str, Row] = {
     "gain": box("gain", channels=2),
     "gain on each channel": Row(lambda: PerChannel(make("gain"), 2)),
@@ -105,6 +120,10 @@ EFFECTS: dict[str, Row] = {
     "blend by hand, stereo": Row(
         blended_by_hand, {"blocks": (64,), "length": 256, "flat_response": False, "gradients": False}
     ),
+    "nam convnet": Row(lambda: ConvNet(ConvNet.Settings(4, (1, 2, 300))), {"blocks": (1, 70)}),
+    "nam linear": Row(lambda: response(20), {"blocks": (7,)}),
+    "nam linear, long": Row(lambda: response(600), {"blocks": (1, 86)}),
+    "nam lstm with encoded knobs": Row(encoded, {"blocks": (64,)}),
     "chain of gains": Row(lambda: Chain([make("gain"), make("gain")])),
     "reverb": box("reverb", length=1280, blocks=(1,), flat_response=False),
     "reverb, stereo": box("reverb", channels=2, length=1280, blocks=(40, 128), flat_response=False, gradients=False),
