@@ -23,7 +23,6 @@ Resolution = tuple[int, int, int]  # samples of the FFT, of the hop and of the w
 
 FLOOR = 1e-5  # of a mean square: what silence counts as in a ratio (100 dB below a full-scale square wave)
 SMALLEST_POWER = 1e-8  # of a bin
-MATRIX_UP_TO = 128  # samples: shorter FFTs are quicker as a product with a matrix
 
 DEFAULT: tuple[Resolution, ...] = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # auraloss
 STEER: tuple[Resolution, ...] = tuple((n, n // 2, n) for n in (32, 128, 512, 2048))  # steerable-nafx
@@ -92,14 +91,9 @@ def magnitudes(x: Signal, fft: int, hop: int, window: int) -> Float[Array, "*bat
     if x.shape[-1] <= fft // 2:
         raise TrainerError(f"{x.shape[-1]} samples are too few for an FFT of {fft}; use longer pieces or smaller sizes")
     frames = _frames(jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(fft // 2, fft // 2)], mode="reflect"), fft, hop)
-    if fft <= MATRIX_UP_TO:
-        parts = frames @ _fourier(fft, window)
-        real, imaginary = jnp.split(parts, 2, axis=-1)
-    else:
-        shape = (1,) * (frames.ndim - 1) + (fft,)
-        spectrum = jnp.fft.rfft(frames * jnp.asarray(_hann(fft, window)).reshape(shape))
-        real, imaginary = spectrum.real, spectrum.imag
-    return jnp.sqrt(jnp.maximum(real**2 + imaginary**2, SMALLEST_POWER))
+    shape = (1,) * (frames.ndim - 1) + (fft,)
+    spectrum = jnp.fft.rfft(frames * jnp.asarray(_hann(fft, window)).reshape(shape))
+    return jnp.sqrt(jnp.maximum(spectrum.real**2 + spectrum.imag**2, SMALLEST_POWER))
 
 
 def _frames(x: Signal, length: int, hop: int) -> Float[Array, "*batch F length"]:
@@ -117,13 +111,6 @@ def _hann(fft: int, window: int) -> np.ndarray:
     shape = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
     before = (fft - window) // 2
     return np.pad(shape, (before, fft - window - before)).astype(np.float32)
-
-
-@lru_cache
-def _fourier(fft: int, window: int) -> np.ndarray:
-    """The windowed Fourier transform as a matrix `[fft, 2 bins]`: cosines, then sines."""
-    angle = 2 * np.pi * np.outer(np.arange(fft), np.arange(fft // 2 + 1)) / fft
-    return (np.concatenate([np.cos(angle), np.sin(angle)], axis=1) * _hann(fft, window)[:, None]).astype(np.float32)
 
 
 # --- pre-emphasis -----------------------------------------------------------------------------------------------------
