@@ -41,8 +41,8 @@ bench-env: env ## add what the benchmarks compare with: torch (CPU build) and on
 	@$(PIP) install --require-hashes -r requirements-bench.lock
 	@$(PIP) install torch==2.13.0
 
-bench: env ## nanoseconds per sample; BENCH="--quick --models lstm16" is passed on
-	@$(BIN)/nafx-rack bench --json $(BENCH)
+bench: env ## nanoseconds per sample, into BENCHMARKS.md; BENCH="--quick --models lstm16" is passed on
+	@$(BIN)/nafx-rack bench --json --markdown BENCHMARKS.md $(BENCH)
 
 soak: env ## run the engine for a minute and report late blocks; SOAK="--block 256" asks otherwise
 	@$(BIN)/nafx-rack soak --json $(SOAK)

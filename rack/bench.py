@@ -18,6 +18,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +46,7 @@ RECURRENT = {  # gates, hidden units
     **{f"lstm{hidden}": (4, hidden) for hidden in (8, 16, 32, 40, 64)},
     **{f"gru{hidden}": (3, hidden) for hidden in (16, 32)},
 }
+YARDSTICK = ("onnxruntime", "lstm32", 512)
 PEERS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 Step = Callable[[np.ndarray], Any]  # one block [T, C] in, the next block of output
@@ -299,6 +302,7 @@ def machine() -> dict:
         "python": platform.python_version(),
         "jax": jax.__version__,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "peers": {name: version(name) for name in ("torch", "onnxruntime") if find_spec(name)},
         "rate": RATE,
     }
 
@@ -322,6 +326,8 @@ def main(args: argparse.Namespace) -> int:
     report = bench(engines, models, blocks, plan, _show if watched else lambda line: None)
     if watched:
         _show("")
+    if args.markdown:
+        Path(args.markdown).write_text(markdown(report), encoding="utf-8")
     print(json.dumps(report, indent=1) if args.json else table(report))
     return 0
 
@@ -338,6 +344,38 @@ def _sizes(words: str) -> list[int]:
 
 def _show(line: str) -> None:
     print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+
+def markdown(report: dict) -> str:
+    """The report as BENCHMARKS.md: what was measured on what, and a row for each engine and model."""
+    facts, results = report["machine"], report["results"]
+    blocks = sorted({found["block"] for found in results})
+    cost = {(found["engine"], found["model"], found["block"]): found for found in results}
+    yard = cost.get(YARDSTICK, {}).get("ns_per_sample")
+    lines = [
+        "# What a sample costs",
+        "",
+        "Nanoseconds per sample at 48 kHz on one thread (20,833 is real time), by block size; how it is measured is told "
+        "in [benchmarks/README.md](benchmarks/README.md). All rows are from one run: `make bench`. Y is "
+        f"onnxruntime's LSTM-32 at 512{f', {yard:.0f} ns here' if yard else ''}.",
+        "",
+        f"{facts['cpu']}, {facts['cores']} cores, load {facts['load_average']}, {facts['system']}; Python "
+        f"{facts['python']}, JAX {facts['jax']}"
+        + "".join(f", {name} {found}" for name, found in facts["peers"].items())
+        + ".",
+        "",
+        "| engine | model | " + " | ".join(f"{block}" for block in blocks) + " | 512 in Y | build s | load s | KiB |",
+        "|---|---|" + "---:|" * (len(blocks) + 4),
+    ]
+    for engine, model in dict.fromkeys((found["engine"], found["model"]) for found in results):
+        row = [cost.get((engine, model, block)) for block in blocks]
+        longest = cost.get((engine, model, 512))
+        ratio = f"{longest['ns_per_sample'] / yard:.2f}" if longest and yard else ""
+        first = next(found for found in row if found)
+        rest = [f"{first[name]}" if name in first else "" for name in ("build_s", "load_s", "program_kib")]
+        cells = [f"{found['ns_per_sample']:,.0f}" if found else "" for found in row]
+        lines.append("| " + " | ".join([engine, model, *cells, ratio, *rest]) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def table(report: dict) -> str:

@@ -344,6 +344,7 @@ def _add_offline(add) -> None:
     command.add_argument("--engines", metavar="A,B", help="of jax, torch, onnxruntime")
     command.add_argument("--models", metavar="A,B", help="which models")
     command.add_argument("--blocks", metavar="N,M", help="block sizes, as in 64,512")
+    command.add_argument("--markdown", metavar="FILE", help="write the table there, too")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ def in_a_process_that_runs_jax_already(monkeypatch):
 
 
 def run(capsys, **wanted):
-    given = {"json": True, "quick": True, "engines": None, "models": None, "blocks": None} | wanted
+    chosen = dict.fromkeys(("engines", "models", "blocks", "markdown"))
+    given = {"json": True, "quick": True, **chosen} | wanted
     assert bench.main(argparse.Namespace(**given)) == 0
     return capsys.readouterr().out
 
@@ -46,6 +47,12 @@ def test_answers_one_result_for_each_engine_model_and_block(capsys, monkeypatch)
 def test_the_table_has_a_row_for_each_model(capsys):
     text = run(capsys, json=False, engines="jax", models="gain", blocks="64")
     assert "gain" in text and "64" in text.splitlines()[0]
+
+
+def test_the_table_is_written_where_one_wants_it(capsys, tmp_path):
+    run(capsys, engines="jax", models="gain", blocks="64,17", markdown=str(tmp_path / "table.md"))
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert "| jax | gain | " in lines[-1] and lines[-1].count("|") == lines[-3].count("|")
 
 
 @pytest.mark.parametrize(
