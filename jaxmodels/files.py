@@ -59,10 +59,10 @@ METADATA_KEY = "nafx"
 KINDS: dict[str, type] = {
     # Networks that our own format holds. Such a class is made by `cls(settings, *, knobs, sample_rate)`, `settings`
     # being its frozen dataclass `Settings` (fields made by `settings.setting`), and keeps its arrays in nnx.Variables.
-    "conv_net": ConvNet,
     "gru": GRU,
     "lstm": LSTM,
     "micro_tcn": MicroTCN,
+    "nam_convnet": ConvNet,
     "steerable_tcn": SteerableTCN,
     "wavenet": WaveNet,
 }
@@ -155,7 +155,7 @@ def _open(path: Path) -> Source:
         if not path.is_file() and path.exists():  # opening a pipe would wait for its other end
             raise ModelFileError(f"{name}: not a file but a device or a pipe")
         with open(path, "rb") as file:
-            data = file.read(LARGEST_FILE + 1)
+            data = file.read(min(os.fstat(file.fileno()).st_size, LARGEST_FILE) + 1)
         while data[:2] == b"\x1f\x8b" and len(data) <= LARGEST_FILE:
             data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(LARGEST_FILE + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
