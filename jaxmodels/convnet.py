@@ -19,6 +19,7 @@ from .effect import Knob
 from .settings import setting
 
 TAPS = 2
+MOST_LAYERS, MOST_PRODUCTS = 64, 2**20
 MOST_PAST = 2**22  # numbers that all layers together may have to remember: 16 MiB
 LONGEST_RESPONSE = 2**17  # taps
 SHORT_RESPONSE = 64  # taps; up to here a response is one product, beyond it FFTs are quicker
@@ -31,7 +32,10 @@ ConvNetWeights = tuple[Sequence[Convolution], Float[Tensor, "1 C"], Float[Tensor
 @lru_cache(64)
 def activation(text: str) -> Activation:
     """From a name, or an object in JSON, as `Settings` has it; raises ValueError."""
-    return Activation.read(json.loads(text) if text.startswith("{") else text)
+    try:
+        return Activation.read(json.loads(text) if text.startswith("{") else text)
+    except RecursionError:
+        raise ValueError("activation: an object that is nested too deeply") from None
 
 
 class ConvNet(nnx.Module):
@@ -65,6 +69,10 @@ class ConvNet(nnx.Module):
         channels, dilations = settings.channels, settings.dilations
         if not 1 <= channels <= 1024 or not dilations or not all(type(d) is int and d > 0 for d in dilations):
             raise ValueError(f"a ConvNet of {channels} channels, dilations {dilations[:8]}: must be above 0")
+        if len(dilations) > MOST_LAYERS or channels**2 * len(dilations) > MOST_PRODUCTS:
+            raise ValueError(
+                f"a ConvNet of {len(dilations)} layers of {channels} channels is too large to play"
+            )
         if channels * sum(dilations) > MOST_PAST:
             raise ValueError(f"a ConvNet that remembers {channels} x {sum(dilations)} numbers: at most {MOST_PAST}")
         slopes = activation(settings.activation).slopes

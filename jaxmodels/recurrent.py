@@ -21,6 +21,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from . import rational
+from .activations import fast_tanh
 from .effect import Knob
 from .settings import setting
 
@@ -299,16 +300,8 @@ def _add_product(total, vector, matrix):
     return lax.scan(add_group, total, (vectors, matrices))[0]
 
 
-def _fast_tanh(x):
-    """NAM's approximation of tanh (NeuralAmpModelerCore, activations.h), off by up to 4e-3."""
-    size, square = jnp.abs(x), x * x
-    over = 2.45550750702956 + 2.45550750702956 * size + (0.893229853513558 + 0.821226666969744 * size) * square
-    under = 2.44506634652299 + (2.44506634652299 + square) * jnp.abs(x + 0.814642734961073 * x * size)
-    return x * over / under
-
-
 def _fast_sigmoid(x):
-    return 0.5 * (_fast_tanh(0.5 * x) + 1)
+    return 0.5 * (fast_tanh(0.5 * x) + 1)
 
 
 def _step(box, cell, state, x, knobs):
@@ -335,4 +328,4 @@ def _bias_hn(layer):
 
 def _nonlinear(box):
     """tanh and sigmoid, as the box plays them."""
-    return (_fast_tanh, _fast_sigmoid) if box.settings.fast_tanh else (rational.tanh, rational.sigmoid)
+    return (fast_tanh, _fast_sigmoid) if box.settings.fast_tanh else (rational.tanh, rational.sigmoid)

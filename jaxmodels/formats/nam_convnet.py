@@ -11,11 +11,11 @@ from collections.abc import Callable
 import numpy as np
 
 from ..activations import Activation
-from ..convnet import LONGEST_RESPONSE, ConvNet, Linear
+from ..convnet import LONGEST_RESPONSE, MOST_LAYERS, ConvNet, Linear
 from . import shown
 from .nam_envelope import Model
 
-MOST_LAYERS, LONGEST_DILATION = 64, 2**16
+LONGEST_DILATION = 2**16
 
 
 def linear_sizes(model: Model) -> tuple[int, bool]:

@@ -133,6 +133,23 @@ def test_a_convnet_is_saved_in_our_own_format(tmp_path, written):
     assert after.settings == before.settings and (apply(after, x) == apply(before, x)).all()
 
 
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (ConvNet.Settings(1024, (1,) * 64), "64 layers of 1024 channels"),
+        (ConvNet.Settings(1, (1,) * 65), "65 layers of 1 channels"),
+        (ConvNet.Settings(1, ()), r"dilations \(\): must be above 0"),
+        (ConvNet.Settings(0), "a ConvNet of 0 channels"),
+        (ConvNet.Settings(activation='{"a":' * 5000), "activation: an object that is nested too deeply"),
+        (ConvNet.Settings(activation="{"), "Expecting property name"),
+        (ConvNet.Settings(activation="tanh"), "'tanh' is none of Tanh"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ConvNet(settings)
+
+
 def test_a_fresh_convnet_plays():
     y = apply(ConvNet(ConvNet.Settings(4, (1, 300))), np.random.default_rng(0).uniform(-1, 1, 400))
     assert y.shape == (400,) and 1e-3 < np.abs(y).max() < 10
