@@ -355,8 +355,8 @@ def markdown(report: dict) -> str:
     lines = [
         "# What a sample costs",
         "",
-        "Nanoseconds per sample at 48 kHz on one thread (20,833 is real time), by block size; how it is measured is told "
-        "in [benchmarks/README.md](benchmarks/README.md). All rows are from one run: `make bench`. Y is "
+        "Nanoseconds per sample at 48 kHz on one thread (20,833 is real time), by block size; how it is measured: "
+        "[benchmarks/README.md](benchmarks/README.md). All rows are from one run: `make bench`. Y is "
         f"onnxruntime's LSTM-32 at 512{f', {yard:.0f} ns here' if yard else ''}.",
         "",
         f"{facts['cpu']}, {facts['cores']} cores, load {facts['load_average']}, {facts['system']}; Python "
