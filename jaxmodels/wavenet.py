@@ -111,7 +111,7 @@ class WaveNet(nnx.Module):
             raise ValueError(f"{np.size(weights)} weights; this architecture has {count + 1}")
         weights = np.asarray(weights, np.float32)
         self.weights = nnx.Param(jnp.asarray(weights[:-1]))
-        self.head_scale = nnx.Variable(jnp.asarray(weights[-1]))  # NAM's trainer leaves it as it is, and so do we
+        self.head_scale = nnx.Variable(jnp.asarray(weights[-1:]))  # NAM's trainer leaves it as it is, and so do we
         heard = 1 if self.condition is None else self.condition.receptive_field
         self.receptive_field = None if heard is None else plan.receptive_field + heard - 1
 
@@ -136,7 +136,7 @@ class WaveNet(nnx.Module):
         elif self.condition is not None:
             inner = self.condition.initial_state()
             c = self.condition.step(inner, x.T, jnp.zeros((1, 0)))[0].T
-        y, past = _silence(self.plan, self.weights[...], self.head_scale[...], x, c)
+        y, past = _silence(self.plan, self.weights[...], self.head_scale[...][0], x, c)
         return y, (past, inner)
 
     def run(self, state, x: Float[Array, "I T"]):
@@ -148,7 +148,7 @@ class WaveNet(nnx.Module):
         elif self.condition is not None:
             c, inner = self.condition.step(inner, x.T, jnp.zeros((x.shape[1], 0)))
             c = c.T
-        y, past = stream(self.plan, self.weights[...], self.head_scale[...], Past(*past), x, c)
+        y, past = _stream(self.plan, self.weights[...], self.head_scale[...][0], Past(*past), x, c)
         return y, (past, inner)
 
 
@@ -174,7 +174,7 @@ def _inputs(net: WaveNet, x, positions) -> Float[Array, "I T"]:
     return jnp.concatenate([x, encode(net.knobs, positions)], axis=1).T if net.knobs else x.T
 
 
-_silence = jax.jit(silence, static_argnums=0)
+_silence, _stream = (jax.jit(function, static_argnums=0) for function in (silence, stream))  # for calls outside of any
 
 
 def _drawn(plan, rngs) -> np.ndarray:

@@ -17,8 +17,8 @@ from jaxmodels.levels import Levels
 from jaxmodels.recurrent import GRU, LSTM
 from jaxmodels.recurrent import Settings as Recurrent
 from jaxmodels.tcn import MicroTCN, SteerableTCN
-from jaxmodels.wavenet import PRESETS, WaveNet
-from tests.wavenets import EVERYTHING, SMALL, settings
+from jaxmodels.wavenet import WaveNet
+from tests.wavenets import SMALL, STEERED, settings
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,6 @@ def resampled_tcn(own: int, rack: int) -> Effect:
 
 def small_micro(causal: bool) -> Effect:
     return MicroTCN(MicroTCN.Settings(blocks=3, width=4, kernel_size=4, dilation_growth=10, causal=causal))
-
-
-WAVENET_KNOBS = (Knob("drive"), Knob("voice", labels=("a", "b", "c")))
 
 
 def levelled() -> Effect:
@@ -135,12 +132,12 @@ EFFECTS: dict[str, Row] = {
     ),
     "micro tcn": Row(lambda: small_micro(causal=True), {"blocks": (7,)}),
     "micro tcn, not causal": Row(lambda: small_micro(causal=False), {"blocks": (100,), "flat_response": False}),
-    "wavenet": Row(lambda: WaveNet(settings(SMALL)), {"blocks": (1, 70)}),
-    "wavenet of everything, with a knob and a switch": Row(
-        lambda: WaveNet(settings(EVERYTHING), knobs=WAVENET_KNOBS), {"blocks": (50,), "tolerance": 4e-6}
+    "wavenet": Row(lambda: WaveNet(settings(SMALL)), {"length": 350, "blocks": (1, 70)}),
+    "wavenet steered by a knob": Row(
+        lambda: WaveNet(settings(STEERED), knobs=(Knob("drive"),)), {"length": 192, "blocks": (64,)}
     ),
-    "wavenet, nano, on each channel": Row(
-        lambda: PerChannel(WaveNet(PRESETS["nano"]), 2), {"blocks": (64,), "length": 640, "gradients": False}
+    "wavenet on each channel": Row(
+        lambda: PerChannel(WaveNet(settings(SMALL)), 2), {"length": 320, "blocks": (64,), "gradients": False}
     ),
     "random overdrive": box("random_overdrive", blocks=(1, 70)),
     "random overdrive, stereo, biased sines, long past": box(

@@ -24,6 +24,25 @@ def film(groups: int = 1, shift: bool = True) -> dict:
     return {"active": True, "shift": shift, "groups": groups}
 
 
+STEERED = {
+    # A knob steers it through FiLMs.
+    "in_channels": 2,
+    "layers": [
+        {
+            "input_size": 2,
+            "condition_size": 2,
+            "channels": 4,
+            "head_size": 1,
+            "head_bias": True,
+            "kernel_size": 2,
+            "dilations": [1, 30, 5],
+            "activation": "SiLU",
+            "conv_pre_film": film(),
+            "activation_pre_film": film(2, shift=False),
+            "layer1x1_post_film": film(),
+        }
+    ],
+}
 NESTED = {
     "in_channels": 5,
     "layers": [
