@@ -70,9 +70,7 @@ class ConvNet(nnx.Module):
         if not 1 <= channels <= 1024 or not dilations or not all(type(d) is int and d > 0 for d in dilations):
             raise ValueError(f"a ConvNet of {channels} channels, dilations {dilations[:8]}: must be above 0")
         if len(dilations) > MOST_LAYERS or channels**2 * len(dilations) > MOST_PRODUCTS:
-            raise ValueError(
-                f"a ConvNet of {len(dilations)} layers of {channels} channels is too large to play"
-            )
+            raise ValueError(f"a ConvNet of {len(dilations)} layers of {channels} channels is too large to play")
         if channels * sum(dilations) > MOST_PAST:
             raise ValueError(f"a ConvNet that remembers {channels} x {sum(dilations)} numbers: at most {MOST_PAST}")
         slopes = activation(settings.activation).slopes
