@@ -100,7 +100,8 @@ def _blend(settings: BlendSettings, rate: int, channels: int, interface: Interfa
         found = found._replace(sign=-1 if settings.polarity == "b inverted" else 1)
     effect = Blend(a.effect, b.effect, found, delay_a=settings.delay_a, delay_b=settings.delay_b)
     calibrated = [leg.input_db for leg in legs if leg.input_db is not None]
-    return Made(effect, None, max(calibrated, default=None), (*words, *remarks(found, rate)))
+    said = remarks(found, rate) if settings.align == "auto" else ("a and b are not lined up",)
+    return Made(effect, None, max(calibrated, default=None), (*words, *said))
 
 
 def _facts(path: str) -> Facts:
