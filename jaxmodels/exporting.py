@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from .effect import Effect
@@ -43,7 +44,7 @@ def export(path: str | os.PathLike, effect: Effect, family: str, *, facts: Facts
     if not isinstance(effect, LSTM | GRU):
         kind = type(effect).__name__
         raise ModelFileError(f"{path.name}: not written: a {kind} is no LSTM or GRU, which is all that {family} holds")
-    if not all(np.isfinite(leaf[...]).all() for layer in effect.layers for leaf in layer.values() if leaf is not None):
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(effect)):
         raise ModelFileError(f"{path.name}: not written: a weight is not finite; go back to an earlier checkpoint")
     notes = _refused_or_noted(path, effect, family, facts)
     write = {"aidax": aidax.write, "guitarml": guitarml.write, "rtneural": keras.write}[family]
