@@ -329,3 +329,35 @@ def test_a_capture_that_hears_next_to_nothing_is_too_quiet_but_silence_and_pause
 def test_a_slot_that_does_not_play_is_passed_over():
     assert hints(captures(), (None, -9.0), input_db=4.0)[0].startswith("amp: too hot")
     assert not hints(captures(), (None, None), input_db=4.0)
+
+
+# --- what a person sees
+
+
+async def test_the_settings_dialog_offers_the_levels_and_says_what_was_found_out():
+    from rack.ui.screens.settings import Settings as Form
+
+    from .ui.stage import stage
+
+    slot = SlotView(
+        "amp", "model", model="/m/amp.nam", settings={"level": "matched"}, remarks=("captured at 18.3 dBu",)
+    )
+    async with stage(size=(100, 60)) as s:
+        changes = []
+        form = Form(slot, catalogue()["model"].settings)
+        await s.app.push_screen(form, changes.append)
+        await s.until(lambda: "captured at 18.3 dBu" in s.text and "calibrated" in s.text)
+        form.query_one("#set-level").focus()
+        await s.press("left", "tab", "right")
+        await s.press("ctrl+s")
+        await s.until(lambda: changes)
+    assert changes == [{"level": "calibrated", "polarity": "inverted"}]
+
+
+def test_the_status_says_what_was_done_and_what_to_do():
+    from rack.protocol import Telemetry, View
+    from rack.report import status
+
+    shown = View("one", ("one",), (SlotView("amp", "model", remarks=("output +3.0 dB",)),))
+    text = status(shown, Telemetry(hints=("amp: too hot",)))
+    assert "output +3.0 dB" in text and "hint       amp: too hot" in text
