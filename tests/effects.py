@@ -13,7 +13,9 @@ from jaxmodels.convnet import ConvNet, Linear
 from jaxmodels.dsp.resample import at_rate
 from jaxmodels.effect import Chain, Effect, Knob, PerChannel
 from jaxmodels.formats.nam_knobs import Encoded, inputs_of
+from jaxmodels.layers import Layers, Scaled, Spec
 from jaxmodels.levels import Levels
+from jaxmodels.pedalnet import PedalNet
 from jaxmodels.recurrent import GRU, LSTM
 from jaxmodels.recurrent import Settings as Recurrent
 from jaxmodels.tcn import MicroTCN, SteerableTCN
@@ -86,7 +88,36 @@ def encoded() -> Effect:
     return Encoded(LSTM(Recurrent(inputs=5, hidden=4, skip=False), knobs=inputs_of(knobs)), knobs)
 
 
+def stack(skip: bool = False) -> Layers:
+    """Every kind of layer that streams; its convolution hears 300 samples."""
+    weights = np.random.default_rng(0)
+
+    def w(**shapes):
+        return {name: weights.uniform(-0.5, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+
+    specs = [
+        Spec("dense", w(weight=(2, 4), bias=(4,))),
+        Spec("activation", {}, {"name": "tanh"}),
+        Spec("conv1d", w(weight=(6, 2, 3), bias=(6,)), {"dilation": 150, "groups": 2}),
+        Spec("prelu", w(slope=(6,))),
+        Spec("batchnorm", w(scale=(6,), shift=(6,))),
+        Spec("recurrent", w(weight_ih=(6, 9), weight_hh=(3, 9), bias=(9,)), {"cell": "gru"}),
+        Spec("dense", w(weight=(3, 1))),
+    ]
+    return Layers(specs, skip=skip, knobs=(Knob("PARAM1"),))
+
+
+def pedalnet() -> PedalNet:
+    s, weights = PedalNet.Settings((1, 7, 150), 4, 3, "gated"), np.random.default_rng(0)
+    return PedalNet(s, {name: weights.uniform(-0.5, 0.5, shape) for name, shape in PedalNet.shapes(s).items()})
+
+
 EFFECTS: dict[str, Row] = {
+    "stack of layers": Row(stack, {"blocks": (1, 70)}),
+    "stack of layers and the dry signal, between gains": Row(
+        lambda: Scaled(stack(skip=True), 3.0, 0.5), {"blocks": (64,)}
+    ),
+    "pedalnet": Row(pedalnet, {"blocks": (5, 70)}),
     "gain": box("gain", channels=2),
     "gain on each channel": Row(lambda: PerChannel(make("gain"), 2)),
     "level": box("level", channels=2, length=640, blocks=(64,)),
