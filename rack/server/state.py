@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ..catalogue import BoxInfo, KnobInfo
 from ..checks import check_knob
-from ..config import OF_FILES, Audio, Rack, Racks, Slot, SourceChoice
+from ..config import MODEL, OF_FILES, Audio, Rack, Racks, Slot, SourceChoice
 from ..protocol import AudioView, BoxSpec, SlotView, View
 
 DEEPEST_UNDO = 200
@@ -137,11 +137,19 @@ def spec(slot: Slot, positions: tuple[float, ...] | None = None) -> BoxSpec:
 def knobs(state: State, world: World, slot: Slot) -> tuple[KnobInfo, ...]:
     """The knobs of a slot, as far as they are known."""
     facts = state.facts.get(spec(slot).key())
+    if facts is None and slot.type == MODEL:
+        facts = _same_file(state, slot)
     if facts is not None and not facts.error:
         return facts.knobs
     if slot.type in world.catalogue and slot.type not in OF_FILES:
         return world.catalogue[slot.type].knobs
     return ()
+
+
+def _same_file(state: State, slot: Slot) -> Facts | None:
+    """What is known of a model with other settings: its knobs stay on the screen while it is built again."""
+    start = spec(replace(slot, settings={})).key().removesuffix("[]]")
+    return next((facts for key, facts in state.facts.items() if key.startswith(start) and not facts.error), None)
 
 
 def values(slot: Slot, knobs: tuple[KnobInfo, ...]) -> tuple[float, ...]:

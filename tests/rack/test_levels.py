@@ -20,7 +20,7 @@ from rack.catalogue import KnobInfo, catalogue
 from rack.protocol import BoxSpec, Build, Built, SlotView, Stream
 from rack.server.hints import Hints
 from rack.server.keys import ChangeError, change, get
-from rack.server.state import World, begin, view
+from rack.server.state import Facts, World, begin, knobs, spec, view
 from rack.workshop import boxes, build, programs, render, row
 from rack.workshop.boxes import box_for, made
 
@@ -291,6 +291,18 @@ def test_slots_that_are_added_are_matched_and_a_new_file_forgets_the_old_ones_ra
     assert state.scene.rack.slots[2].settings["model_b"] == str(tmp_path / "b.nam")
 
 
+def test_knobs_stay_known_while_a_model_is_built_with_other_settings(tmp_path):
+    state, world = started(tmp_path)
+    slot = state.scene.rack.slots[0]
+    assert knobs(state, world, slot) == ()
+    state = replace(state, facts={spec(slot).key(): Facts(knobs=(TRIM,))})
+    for key, value in (("model.level", "raw"), ("model.input_db", "6 dB")):
+        state, _ = change(state, world, key, value)
+    assert state.scene.rack.slots[0].knobs == {"input_db": 6.0}
+    other = replace(slot, model=slot.model + "x")
+    assert knobs(state, world, other) == knobs(state, world, replace(other, type="blend")) == ()
+
+
 # --- hints
 
 TRIM = KnobInfo("input_db", "dB", -24.0, 24.0, 0.0)
@@ -301,10 +313,11 @@ def captures(trim_db: float = 0.0, input_db: float | None = 0.0, bypass: bool = 
     return [SlotView("boost", "gain"), amp]
 
 
-def hints(slots, levels_db, seconds=8, input_db=-20.0):
+def hints(slots, levels_db, seconds=8, input_db=-20.0) -> tuple[str, ...]:
     """What is said after some seconds at these peaks behind each slot."""
     now = [0.0]
-    heard, said = Hints(lambda: now[0]), ()
+    heard = Hints(lambda: now[0])
+    said: tuple[str, ...] = ()
     for _ in range(seconds * 4):
         now[0] += 0.25
         said = heard.update(slots, levels_db, input_db)
