@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .library import BROKEN, Entry
+from .library import Entry
 
 RATE = 48000  # Hz, of the rack that costs are told for
 QUALITY = ((0.01, "very close"), (0.05, "close"), (0.15, "fair"), (float("inf"), "rough"))
@@ -75,25 +75,25 @@ def described(entry: Entry, like_it_ns: float | None = None) -> list[tuple[str, 
         ("problem", entry.error),
         ("called", names if names and names != Path(entry.name).stem else ""),
         ("gear", text("gear")),
+        ("tags", entry.tags),
+        ("note", entry.notes),
+        ("network", network),
+        ("rate", hertz(entry.sample_rate) or ("" if entry.error else "not said")),
+        ("cost", "" if entry.error else cost(entry, like_it_ns)),
+        ("error", _esr(facts.get("esr"))),
+        ("knobs", ", ".join(facts.get("knobs", ()))),
         ("kind", text("gear_type", "tone_type")),
         ("by", text("author")),
-        ("made", text("date")[:10]),
         ("licence", text("licence")),
         ("format", family(entry.format)),
-        ("network", network),
         ("sizes", _sizes(facts.get("submodels"))),
-        ("knobs", ", ".join(facts.get("knobs", ())) if entry.kind != BROKEN else ""),
-        ("rate", hertz(entry.sample_rate) or ("" if entry.error else "not said")),
-        ("error", _esr(facts.get("esr"))),
-        ("cost", "" if entry.error else cost(entry, like_it_ns)),
         ("loudness", number("loudness_db", "{:.1f} dB")),
         ("gain", number("gain", "{:.2f} (0 is clean, 1 squashed)")),
         ("levels", _levels(facts)),
         ("remarks", "; ".join(facts.get("notes", ()))),
         ("file", size(entry.size)),
+        ("made", text("date")[:10]),
         ("used", ago(entry.used) if entry.used else ""),
-        ("tags", entry.tags),
-        ("note", entry.notes),
     ]
     return [(label, words) for label, words in said if words]
 

@@ -25,6 +25,7 @@ VERSION = 1  # of the index; another one is thrown away and made again
 BUSY_S = 5.0
 MODEL, BROKEN, OTHER = 0, 1, 2  # kinds of file: plays, should play but does not, is no model at all
 MOST = 500  # results of a search
+LOOSEST = 4  # times as long as the letters themselves may be what they are strewn over
 
 _INDEX = """
 CREATE TABLE files (
@@ -386,6 +387,8 @@ def fuzzy(text: str, names: Sequence[str]) -> list[int]:
         folded = name.casefold()
         if found := find(folded):
             start, end = found.end(1), found.end()
+            if end - start > LOOSEST * len(letters):
+                continue
             inside = start > 0 and folded[start - 1].isalnum()
             scored.append((end - start - len(letters) + 3 * inside, len(name), place))
     return [place for *_, place in sorted(scored)]

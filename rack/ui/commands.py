@@ -30,6 +30,7 @@ class Command:
     value: Value | None = None
     later: bool = False  # known, and answered with "not yet"
     said: str = ""  # in the status line afterwards, where nothing else shows that it was done
+    burst: bool = False  # presses in a row are one gesture
     shown: str = ""  # in the footer, where one word stands for several commands
 
     @property
@@ -69,8 +70,10 @@ COMMANDS: tuple[Command, ...] = (
     C("edit", "e", "Edit its settings, choose its model", "Slot", "edit", 5),
     C("move_left", "<", "Move the slot towards the input", "Slot", sets="slots.move", value=_moved(-1)),
     C("move_right", ">", "Move the slot towards the output", "Slot", sets="slots.move", value=_moved(1)),
-    C("model_previous", "[", "Previous model of the folder", "Slot", sets="{slot}.model.step", value=_always(-1)),
-    C("model_next", "]", "Next model of the folder", "Slot", sets="{slot}.model.step", value=_always(1)),
+    C("model_previous", "[", "Previous model, of the folder or the last search", "Slot",
+      sets="{slot}.model.step", value=_always(-1), burst=True),
+    C("model_next", "]", "Next model, of the folder or the last search", "Slot",
+      sets="{slot}.model.step", value=_always(1), burst=True),
     C("undo", "u", "Undo the last gesture", "Rack", "undo", 6, sets="undo", value=_always(True), said="undone"),
     C("redo", "ctrl+r", "Redo", "Rack", sets="redo", value=_always(True), said="redone"),
     C("compare", "x", "Swap A and B", "Rack", "A/B", 9, sets="compare", value=_always(True)),
@@ -96,7 +99,7 @@ COMMANDS: tuple[Command, ...] = (
     C("page_rack", "R", "The rack", "Pages", action="page('rack')"),
     C("page_xy", "X", "The XY pad", "Pages", action="page('xy')"),
     C("page_train", "T", "Training", "Pages", action="page('train')"),
-    C("page_library", "L", "The library of boxes and models", "Pages", action="page('library')"),
+    C("page_library", "L", "The library of models", "Pages", action="page('library')"),
     C("page_scope", "S", "The oscilloscope", "Pages", action="page('scope')"),
     C("help", "?", "All keys", "Pages", "help", 7),
     C("palette", "ctrl+p", "Command palette", "Pages"),
@@ -123,8 +126,17 @@ COMMANDS: tuple[Command, ...] = (
     C("list_first", "home", "First line", "Lists", where="list", action="end(0)"),
     C("list_last", "end", "Last line", "Lists", where="list", action="end(1)"),
     C("list_take", "enter", "Take it", "Lists", "take", 2, "list", "choose"),
-    C("list_narrow", "/", "Narrow the list by typing", "Lists", "narrow", 3, "chooser", "narrow"),
-    C("list_back", "escape", "Back from typing to the list", "Lists", where="chooser", action="list"),
+    C("library_put", "enter", "Play it in the slot in focus", "Library", "play", 1, "browser", "put"),
+    C("library_search", "/", "Search: beginnings of words, letters, #tags", "Library", "search", 2, "browser",
+      "search"),
+    C("library_favourite", "f", "Favourite, or not", "Library", "favourite", 3, "browser", "mark('favourite')"),
+    C("library_add", "y,insert", "Play it in a new slot, behind this one", "Library", "add", 4, "browser",
+      "put(True)"),
+    C("library_tag", "t", "Tags to find it by", "Library", "tags", 5, "browser", "mark('tags')"),
+    C("library_note", "n", "A note", "Library", "note", 6, "browser", "mark('notes')"),
+    C("library_folder", "F", "Add a folder to the library", "Library", "folder", 7, "browser", "add_folder"),
+    C("library_back", "escape", "Back from typing, from a search, to the rack", "Library", "back", 8, "browser",
+      "back"),
     C("freeze", "f,enter", "Freeze the picture, or let it run", "Scope", "freeze", 1, "scope", "freeze"),
 )  # fmt: skip
 BY_NAME = {command.name: command for command in COMMANDS}
@@ -132,7 +144,7 @@ BY_NAME = {command.name: command for command in COMMANDS}
 _NAMES = {
     "left": "←", "right": "→", "up": "↑", "down": "↓", "plus": "+", "minus": "-", "pageup": "PgUp",
     "pagedown": "PgDn", "home": "Home", "end": "End", "enter": "Enter", "backspace": "Bksp", "space": "Space",
-    "insert": "Ins", "delete": "Del", "tab": "Tab",
+    "insert": "Ins", "delete": "Del", "tab": "Tab", "escape": "Esc",
 }  # fmt: skip
 _PLAIN = {"←": "Left", "→": "Right", "↑": "Up", "↓": "Down"}
 

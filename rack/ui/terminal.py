@@ -67,7 +67,6 @@ class RackApp(App[None], inherit_bindings=False):
         self.mirror = Mirror(time.monotonic)
         self.governor = Governor(self.rate_hz or 1.0, lambda: writer_backlog(self), time.monotonic)
         self.client = Client(socket_path, self._hear, self._linked)
-        self.models: list[str] = []
         self.lost = ""
         self._boxes = boxes
         self._drawn: Any = None
@@ -141,12 +140,6 @@ class RackApp(App[None], inherit_bindings=False):
         elif not reason:
             self.subscribe()
             self.rack_screen.status.say("connected again" if was else "? shows all keys")
-            self.run_worker(self._ask_models(), group="models", exclusive=True)
-
-    async def _ask_models(self) -> None:
-        reply = await self.client.ask("models", read=True)
-        if not reply.error and isinstance(reply.value, list):
-            self.models = [str(path) for path in reply.value]
 
     async def _draw_views(self) -> None:
         """Draws snapshots one after another; of several that came meanwhile only the last."""

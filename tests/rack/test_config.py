@@ -429,3 +429,23 @@ def test_any_structure_gives_words_and_never_a_traceback(a, b, c, d):
     reader = _Reader(Path("/nowhere/racks.toml"), Lines(""), CATALOGUE)
     racks = reader.racks(table)
     assert msgspec.to_builtins(racks) and [str(problem) for problem in reader.problems]
+
+
+def test_folders_of_the_library(tmp_path):
+    path = tmp_path / "racks.toml"
+
+    def read(said: str):
+        return parse(f"[library]\n{said}\n[racks.one]\n".encode(), path, CATALOGUE)
+
+    racks, problems = read('folders = ["captures", "/mnt/nam", "~/x"]')
+    assert racks.library == (str(tmp_path / "captures"), "/mnt/nam", str(Path("~/x").expanduser())) and not problems
+    for said, text in {
+        'folders = "x"': "must be a list of folders",
+        "folders = [1]": "must be",
+        "folder = []": "did you",
+    }.items():
+        racks, (problem,) = read(said)
+        assert racks.library == () and text in str(problem) and problem.line == 2
+    text = '[library]\nfolders = ["captures"]  # mine\n[racks.one]\n'
+    saved = merged(text, Racks("two", racks={"two": Rack(title="Two")}, library=("/elsewhere",)), path, CATALOGUE)
+    assert 'folders = ["captures"]  # mine' in saved, "the library is written by hand alone"

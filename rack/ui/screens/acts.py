@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from rack.library import Entry
 
 from ..commands import BY_NAME, COMMANDS, key_names
 from ..widgets.xypad import Axis
-from .dialogs import Ask, Choice, Confirm, Pick, file_there
+from .dialogs import Ask, Choice, Confirm, Pick, file_there, folder_there
 from .overlays import Help, Jump
 from .pages import MODEL, box_choices
 from .settings import Settings
@@ -45,6 +49,39 @@ async def add_box(screen: RackScreen, kind: str, model: str = "") -> None:
     value = {"type": kind, "index": index, "model": model}
     if await screen.app.ask("slots.add", value):
         screen.status.say(f"added {kind}" + (f" {PurePath(model).name}" if model else ""))
+
+
+async def play(screen: RackScreen, path: str, steps: list[str], add: bool) -> None:
+    """A model of the library into the slot in focus; into a new one where that plays none, or with `add`."""
+    slot, app = screen.slot, screen.app
+    await app.ask("library.audition", steps)
+    if add or slot is None or slot.type != MODEL:
+        return await add_box(screen, MODEL, path)
+    gesture = app.gestures.burst(f"{slot.id}.model", time.monotonic())
+    if await app.ask(f"{slot.id}.model", path, gesture):
+        screen.status.say(f"{slot.id}: {PurePath(path).name}", hold=True)
+    return None
+
+
+async def mark(screen: RackScreen, entry: Entry, what: str) -> None:
+    """Favourite, tags or notes of a model file."""
+    if what == "favourite":
+        value: Any = not entry.favourite
+    else:
+        hint = {"tags": "words to find it by; empty for none", "notes": "anything you want to remember"}[what]
+        title = f"{what}: {entry.name}"
+        value = await screen.app.push_screen_wait(Ask(title, getattr(entry, what), hint=hint, check=lambda text: ""))
+        if value is None:
+            return
+    await screen.app.ask("library.mark", {"path": entry.path, what: value})
+
+
+async def add_folder(screen: RackScreen) -> None:
+    """A folder of model files, and everything below it."""
+    asked = Ask("add a folder to the library", "~/", hint="it is read in the background", path=True, check=folder_there)
+    folder = await screen.app.push_screen_wait(asked)
+    if folder and await screen.app.ask("library.add", os.path.abspath(folder)):
+        screen.status.say(f"{folder} is being read", hold=True)
 
 
 async def edit(screen: RackScreen) -> None:

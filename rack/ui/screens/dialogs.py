@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textual import events
-from textual.actions import SkipAction
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from ..commands import bindings
 from ..widgets.listing import Listing
 
 SHOWN = 6  # completions listed below a path
@@ -117,6 +114,11 @@ def file_there(text: str) -> str:
     return "" if text and Path(text).is_file() else f"{text or '(nothing)'}: no such file"
 
 
+def folder_there(text: str) -> str:
+    """Why a text is not the path of a folder, or ""."""
+    return "" if text and Path(text).is_dir() else f"{text or '(nothing)'}: no such folder"
+
+
 class Confirm(ModalScreen[bool]):
     """Yes or no; only `y` is yes."""
 
@@ -134,30 +136,24 @@ class Confirm(ModalScreen[bool]):
 
 
 class Chooser(Vertical):
-    """A list that narrows as one types; more about the highlighted one stands below it.
-
-    In a window what is typed narrows at once. On a page the list has the focus, so that the rack's keys stay keys, and
-    `/` goes to the line for narrowing.
-    """
-
-    BINDINGS = [Binding(c.keys, c.binding, c.help, show=False) for c in bindings("chooser")]
+    """A list that narrows as one types; more about the highlighted one stands below it."""
 
     class Selected(Message):
         """A line was chosen: its value is `chosen`."""
 
-    def __init__(self, choices: Sequence[Choice], current: str = "", *, page: bool = False, id: str | None = None):
-        super().__init__(id=id, classes="chooser")
-        self._choices, self._current, self._on_page = choices, current, page
+    def __init__(self, choices: Sequence[Choice], current: str = ""):
+        super().__init__(classes="chooser")
+        self._choices, self._current = choices, current
         self._shown = list(choices)
         self._list = Listing()
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="/ narrows the list" if self._on_page else "type to narrow")
+        yield Input(placeholder="type to narrow")
         yield self._list
         yield Static("", classes="hint more", markup=False)
 
     def on_mount(self) -> None:
-        self._list.can_focus = self._on_page
+        self._list.can_focus = False
         self._draw(next((i for i, c in enumerate(self._shown) if c.value == self._current), 0))
 
     @property
@@ -167,14 +163,6 @@ class Chooser(Vertical):
 
     def _draw(self, at: int = 0) -> None:
         self._list.show([(choice.name, choice.about) for choice in self._shown], at)
-
-    def action_narrow(self) -> None:
-        self.query_one(Input).focus()
-
-    def action_list(self) -> None:
-        if not self._on_page:
-            raise SkipAction  # Esc closes the window
-        self._list.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()

@@ -1,23 +1,20 @@
-"""The pages beside the rack itself: XY, library, training and scope. They are made when first shown."""
+"""The pages beside the rack itself: XY, training and scope. They are made when first shown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from textual.app import ComposeResult
 from textual.containers import Grid, Horizontal, Vertical
-from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from rack.catalogue import BoxInfo, KnobInfo
 
 from ..mirror import Mirror
 from ..turning import Gestures
-from ..widgets.listing import Listing
 from ..widgets.scope import Scope
+from ..widgets.shelves import Files
 from ..widgets.xypad import Axis, Ruler, XYPad
-from .dialogs import Choice, Chooser, PathInput, file_there
+from .dialogs import Choice
 
 MODEL = "model"  # the type of a slot that plays a model file
 
@@ -83,48 +80,6 @@ def box_choice(box: BoxInfo) -> Choice:
     return Choice(box.kind, box.kind.replace("_", " "), box.help, more)
 
 
-class LibraryPage(Vertical):
-    """Kinds of box, and model files by path."""
-
-    class Add(Message):
-        """Add a box of this kind, with this model file if it is a model."""
-
-        def __init__(self, kind: str, model: str = ""):
-            super().__init__()
-            self.kind, self.model = kind, model
-
-    def __init__(self, boxes: dict[str, BoxInfo], models: Callable[[], list[str]]):
-        super().__init__(classes="page")
-        self._boxes, self._models = boxes, models
-
-    def compose(self) -> ComposeResult:
-        self.border_title = "library"
-        self.border_subtitle = "Enter adds it behind the slot in focus"
-        choices = [choice for choice in box_choices(self._boxes) if choice.value != MODEL]
-        files = [Choice(f"file:{path}", path.rpartition("/")[2], "model", path) for path in self._models()]
-        yield Chooser([*choices, *files], page=True, id="kinds")
-        with Vertical(id="by-path"):
-            yield Static("A model file of your own:", classes="hint", markup=False)
-            yield PathInput("", id="model")
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """The path was entered; the line for narrowing does not come this far."""
-        event.stop()
-        line = self.query_one("#model", PathInput)
-        wrong = file_there(line.value)
-        if wrong:
-            line.query_one(Static).update(wrong)
-        else:
-            self.post_message(self.Add(MODEL, line.value))
-
-    def on_chooser_selected(self) -> None:
-        chosen = self.query_one("#kinds", Chooser).chosen
-        if chosen is not None and chosen.startswith("file:"):
-            self.post_message(self.Add(MODEL, chosen[5:]))
-        elif chosen is not None:
-            self.post_message(self.Add(chosen))
-
-
 class TrainPage(Vertical):
     """Where training will be watched from."""
 
@@ -154,4 +109,4 @@ class ScopePage(Vertical):
 
 def first_control(page: Widget) -> Widget | None:
     """What has the focus when a page is opened."""
-    return next((w for kind in (XYPad, Scope, Listing) for w in page.query(kind)), None)
+    return next((w for kind in (XYPad, Scope, Files) for w in page.query(kind)), None)

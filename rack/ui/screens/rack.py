@@ -11,7 +11,7 @@ from textual.binding import Binding
 from textual.containers import Container, Horizontal
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from rack.protocol import SlotView, Telemetry, View
 
@@ -149,6 +149,8 @@ class RackScreen(Screen[None]):
         page = self._pages.get("xy")
         if isinstance(page, XYPage):
             page.show(self.app.mirror)
+        if "library" in self._pages:
+            self._pages["library"].show(self.slot.model if self.slot else "")  # type: ignore[attr-defined]
 
     def _knob(self, key: str) -> Knob | None:
         return next((knob for panel in self.rack.panels for knob in panel.query(Knob) if knob.key == key), None)
@@ -185,8 +187,10 @@ class RackScreen(Screen[None]):
 
     def _keys_of(self, widget: Widget | None) -> None:
         place = next((name for kind, name in PLACES if isinstance(widget, kind)), None)
-        places = {None: ("rack",), "list": ("list", "chooser", "rack")}.get(place, (place, "rack"))
-        self.keys.show(footer(places))
+        if isinstance(widget, Input):  # what else there is would be typed
+            return self.keys.show([BY_NAME["library_put"], BY_NAME["library_back"]])
+        own = ("browser",) if self.page == "library" else ()
+        self.keys.show(footer((*filter(None, (place,)), *own, "rack")))
 
     def _keep_focus(self) -> None:
         """Give the focus back where a change of structure took it away."""
@@ -257,11 +261,27 @@ class RackScreen(Screen[None]):
 
         self.run_worker(pick_axis(self, event.axis), group="dialog", exclusive=True)
 
-    def on_library_page_add(self, event) -> None:
-        """A box was chosen in the library."""
-        from .acts import add_box
+    def on_browser_page_put(self, event) -> None:
+        """A model was chosen in the library."""
+        from .acts import play
 
-        self.run_worker(add_box(self, event.kind, event.model), group="dialog", exclusive=True)
+        self.run_worker(play(self, event.path, event.steps, event.add), group="dialog", exclusive=True)
+
+    def on_browser_page_marked(self, event) -> None:
+        """Something is to be noted about a model."""
+        from .acts import mark
+
+        self.run_worker(mark(self, event.entry, event.what), group="dialog", exclusive=True)
+
+    def on_browser_page_add_folder(self) -> None:
+        """A folder is to be in the library."""
+        from .acts import add_folder
+
+        self.run_worker(add_folder(self), group="dialog", exclusive=True)
+
+    def on_browser_page_resting(self, event) -> None:
+        """A model may be wanted in a moment."""
+        self.app.client.set("library.ahead", event.path)
 
     @on(Meters.Reset)
     def _meters_clicked(self) -> None:
@@ -276,7 +296,7 @@ class RackScreen(Screen[None]):
 
     @on(Keys.Pressed)
     async def _pressed(self, event: Keys.Pressed) -> None:
-        target = self if event.command.where == "rack" else self.focused
+        target = {"rack": self, "browser": self._pages.get("library")}.get(event.command.where, self.focused)
         if target is not None:
             await target.run_action(event.command.binding)
 
@@ -304,7 +324,8 @@ class RackScreen(Screen[None]):
             if change is None:
                 self.status.say("there is no slot in focus", "warning")
             else:
-                self.app.change(*change, said=command.said)
+                gesture = self.app.gestures.burst(change[0], time.monotonic()) if command.burst else 0
+                self.app.change(*change, gesture, command.said)
         else:
             from . import acts
 
@@ -336,5 +357,7 @@ class RackScreen(Screen[None]):
         if name == "xy":
             return pages.XYPage(app.gestures, app.trail)
         if name == "library":
-            return pages.LibraryPage(app.boxes, lambda: app.models)
+            from .browser import BrowserPage
+
+            return BrowserPage()
         return pages.ScopePage() if name == "scope" else pages.TrainPage()

@@ -1,4 +1,4 @@
-"""Windows over the rack: adding, settings, source, saving, jumping, help, palette; and the library."""
+"""Windows over the rack: adding, settings, source, saving, jumping, help and palette."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from rack.ui.screens.dialogs import Ask, Pick
 from rack.ui.screens.overlays import Help, Jump, Letter
 from rack.ui.screens.settings import Settings
 from rack.ui.widgets.knob import Knob
-from rack.ui.widgets.listing import Listing
 
 from .stage import Stage, stage
 
@@ -172,21 +171,6 @@ async def test_the_palette_does_commands_and_chooses_presets():
         await opened(s, Pick)
         await s.press(*"choose its model", "enter")  # one that opens a window itself
         await opened(s, Settings)
-
-
-async def test_library(tmp_path):
-    async with stage() as s:
-        await s.press("L")
-        await s.until(lambda: isinstance(s.app.focused, Listing))
-        assert "twin.nam" in s.text and "Five bands" in s.text
-        await s.press("down", "enter")
-        assert (await s.told("slots.add"))["type"] == "eq"
-        await s.press("slash", *"twin", "enter")
-        await s.until(lambda: s.server.last("slots.add")["model"] == "/models/twin.nam")
-        await s.press("escape")
-        await s.until(lambda: isinstance(s.app.focused, Listing))
-        await s.press("S")  # the rack's keys are keys again
-        await s.until(lambda: s.screen.page == "scope")
 
 
 @pytest.mark.parametrize("key", ["question_mark", "y", "e", "i", "o", "Q", "W"])
