@@ -27,6 +27,7 @@ SHORTEST_S, SHORT_S = 1.0, 10.0
 DC = 0.05  # of the signal's size
 LENGTHS = 0.02  # relative difference of durations that is only a tail
 GAIN_ONLY = 0.05  # ESR of the dry signal times a constant
+JUMP = 3.0  # times the steps around it
 RATES = (44100, 48000, 88200, 96000, 32000, 22050)
 
 Severity = Literal["bad", "warning", "note"]
@@ -356,15 +357,15 @@ def _rest(quiet: np.ndarray) -> np.ndarray:
 
 def piece_length(x: np.ndarray) -> int:
     """Samples of each piece of a signal that jumps at regular times; 0 where it does not."""
-    bend = np.abs(np.diff(x, 3))
-    jumps = np.flatnonzero(bend > 0.05 * float(np.abs(x).max())) + 2
-    jumps = jumps[np.diff(jumps, prepend=-100) > 8]
+    steps = np.abs(np.diff(x))
+    around = np.zeros_like(steps)
+    for shift in range(1, 11):
+        around[shift:] = np.maximum(around[shift:], steps[:-shift])
+        around[:-shift] = np.maximum(around[:-shift], steps[shift:])
+    jumps = np.flatnonzero(steps > JUMP * (around + 1e-3)) + 1
     if len(jumps) < 4:
         return 0
-    for piece in sorted({int(jumps[0]), *map(int, np.diff(jumps)[:200])}):
-        if piece > 256:
-            at = (jumps + 4) % piece <= 8
-            ends = np.unique((jumps[at] + 4) // piece)
-            if len(ends) >= max(4, 0.5 * (len(x) // piece)) and at.mean() > 0.8:
-                return piece
-    return 0
+    gaps, counts = np.unique(np.diff(jumps), return_counts=True)
+    piece = int(gaps[np.argmax(counts)])
+    regular = np.mean(jumps % piece == 0) > 0.9 and len(jumps) > 0.5 * (len(x) // piece)
+    return piece if piece > 256 and regular else 0

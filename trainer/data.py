@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 
+from . import checks, folders, sound
 from .config import TrainerError
-
-Channel = str | int  # "auto", "left", "right", "mix", or a channel's number from 0
+from .sound import Channel
 
 
 class Pair(NamedTuple):
@@ -31,6 +30,7 @@ class Pair(NamedTuple):
     lead: int = 0  # first samples that are only context: they settle the state, and are not learned from or measured
     control: np.ndarray | None = None  # [N, M] further inputs of the effect (an LFO)
     delay: int = 0  # samples of latency that were taken out of the wet file
+    findings: tuple[checks.Finding, ...] = ()  # what the checks found
 
 
 class Split(NamedTuple):
@@ -67,45 +67,77 @@ def read_pair(
     rate: int | None = None,  # resample to it; None: the dry file's
     channel: Channel = "auto",
     delay: int | str = "auto",  # samples by which the wet file is late; "auto" finds it, 0 leaves the files alone
-    piece: int = 0,
+    piece: int | None = None,  # None: found
     control: str | None = None,  # a file with further inputs, or "channels": those of the dry file after its first
     force: bool = False,  # train anyway: what the checks call bad does not stop it
 ) -> Pair:
     """Two files as one pair. Raises TrainerError with the bad findings of `checks`, each in words, unless `force`."""
-    (x, x_rate), (y, y_rate) = _read(dry), _read(wet)
-    if x_rate != y_rate:
-        raise TrainerError(f"{wet}: is at {y_rate} Hz and {dry} at {x_rate} Hz; convert one of them")
-    samples = min(len(x), len(y))
-    if samples < x_rate:
-        raise TrainerError(f"{dry}: {samples / x_rate:.2f} s in common; at least one second is needed")
-    for path, signal in ((dry, x), (wet, y)):
-        if np.abs(signal[:samples]).max() < 1e-4:
-            raise TrainerError(f"{path}: is silent")
-    return Pair(x[:samples, 0].copy(), y[:samples, 0].copy(), x_rate, name=str(wet), piece=piece)
+    source, target = sound.read(dry), sound.read(wet)
+    further = None
+    if control == "channels":
+        further = source._replace(samples=source.samples[:, 1:])
+        source = source._replace(samples=source.samples[:, :1])
+    elif control:
+        further = sound.read(control)
+    report = checks.examine(source, target, rate=rate, channel=channel, delay=delay)
+    if report.bad and not force:
+        reasons = "".join(f"\n  {finding}" for finding in report.bad)
+        raise TrainerError(f"{wet}: cannot be learned from as it is (force = true trains anyway):{reasons}")
+    if len(report.dry) == 0:
+        raise TrainerError(f"{wet}: nothing is left once the delay of {report.delay} samples is taken out")
+    inputs = None
+    if further is not None:
+        samples = sound.resample(further.samples, further.rate, report.rate)
+        if samples.shape[1] == 0 or len(samples) < 0.9 * len(report.dry):
+            raise TrainerError(f"{control or dry}: its control signals must be as long as the dry file")
+        inputs = np.zeros((len(report.dry), samples.shape[1]), np.float32)
+        start = max(0, -report.delay)
+        inputs[: len(samples) - start] = samples[start : start + len(inputs)]
+    regular = next((f for f in report.findings if f.kind == "pieces"), None)
+    if piece is None:
+        piece = checks.piece_length(report.dry) if regular else 0
+    return Pair(
+        report.dry.astype(np.float32),
+        report.wet.astype(np.float32),
+        report.rate,
+        name=str(wet),
+        piece=piece,
+        control=inputs,
+        delay=report.delay,
+        findings=tuple(report.findings),
+    )
 
 
 def read_folder(
     folder: str,
     *,
+    match: str = "*",  # of the wet files' names, where a folder holds several effects
     rate: int | None = None,
     channel: Channel = "auto",
     delay: int | str = "auto",
-    piece: int = 0,
-    ranges: dict[str, tuple[float, float]] | None = None,  # what 0 and 1 of a knob are; else the extremes in the files
+    piece: int | None = None,
+    ranges: folders.Ranges | None = None,  # what 0 and 1 of a knob are; else written down, or the extremes in the files
     force: bool = False,
 ) -> list[Pair]:
-    """All pairs of a parametric effect; knob values from a CSV, from file names, or from a known layout."""
-    raise TrainerError(f"{folder}: folders are not read yet")
-
-
-def _read(path: str) -> tuple[np.ndarray, int]:
-    try:
-        signal, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise TrainerError(f"{path}: cannot be read as sound: {error}") from None
-    if not np.isfinite(signal).all():
-        raise TrainerError(f"{path}: holds samples that are not numbers; export it again")
-    return signal, rate
+    """All pairs of a parametric effect, in any layout of `folders`. Raises TrainerError."""
+    found, known = folders.entries(folder, match)
+    limits = folders.ranges_of(found, known | (ranges or {}))
+    pairs = []
+    for entry in found:
+        more = entry.channels and sound.channels(str(entry.dry)) > 1
+        pair = read_pair(
+            str(entry.dry),
+            str(entry.wet),
+            rate=rate or (pairs[0].rate if pairs else None),
+            channel=channel,
+            delay=delay,
+            piece=piece,
+            control="channels" if more else None,
+            force=force,
+        )
+        knobs = folders.positions(entry.knobs, limits, str(entry.wet))
+        pairs.append(pair._replace(knobs=knobs, ranges=limits, part=entry.part))
+    return pairs
 
 
 def cut(pair: Pair, start: int, stop: int, context: int = 0, part: str = "") -> Pair:

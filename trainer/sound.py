@@ -41,6 +41,14 @@ def read(path: str) -> Recording:
     return Recording(samples, rate, path, bits)
 
 
+def channels(path: str) -> int:
+    """How many channels a file has. Raises TrainerError."""
+    try:
+        return soundfile.info(path).channels
+    except (OSError, soundfile.SoundFileError) as error:
+        raise TrainerError(f"{path}: cannot be read as sound: {error}") from None
+
+
 def write(path: str, samples: np.ndarray, rate: int) -> None:
     """A 32-bit float WAV, whole or not at all. Raises TrainerError."""
     unfinished = f"{path}.part"
