@@ -12,7 +12,7 @@ from flax import nnx
 
 from . import leveller, ring
 from .effect import Effect, Knob, State, default_positions, hold
-from .levels import LEVELS, LONGEST_DELAY, RATES, power_db, response, weighted_power
+from .levels import LEVELS, LONGEST_DELAY, RATES, Play, power_db, response, weighted_power
 from .settings import setting
 
 FARTHEST_S = 0.01  # how far apart two captures may lie; a low E lasts 12 ms, after which everything looks alike
@@ -70,14 +70,14 @@ class Through(nnx.Module):
         return x, state
 
 
-def align(a: Effect, b: Effect, rate: int) -> Alignment:
+def align(a: Effect, b: Effect, rate: int, play: Play = response) -> Alignment:
     """Find out how two boxes of a rack at `rate` lie to each other, from what they make of a guitar.
 
     The lag is the one at which they correlate best, positive or negative, within FARTHEST_S of what their latencies
     say. Boxes that have little to do with each other are taken to lie as their latencies say.
     """
     expected = b.latency - a.latency
-    ya, yb = (response(box, rate).astype(np.float64) for box in (a, b))
+    ya, yb = (play(box, rate).astype(np.float64) for box in (a, b))
     powers = [weighted_power(y, rate) if np.isfinite(y).all() else 0.0 for y in (ya, yb)]
     if min(powers) < 1e-12:
         return Alignment(expected, 1, 0.0, 1.0)

@@ -19,7 +19,7 @@ from jaxmodels.boxes import checked, make
 from jaxmodels.dsp.resample import at_rate
 from jaxmodels.effect import Effect
 from jaxmodels.formats import Facts
-from jaxmodels.levels import CaptureSettings, Interface, Levels, gains, loudness_db
+from jaxmodels.levels import CaptureSettings, Interface, Levels, Play, gains, loudness_db, response
 from rack.catalogue import KnobInfo
 from rack.config import BLEND, MODEL
 from rack.paths import cache_folder, write_atomically
@@ -45,17 +45,17 @@ def box_for(spec: BoxSpec, rate: int, channels: int, interface: Interface = Inte
     return made(spec, rate, channels, interface).effect
 
 
-def made(spec: BoxSpec, rate: int, channels: int, interface: Interface = Interface()) -> Made:
-    """The same, with what was found out about its files."""
+def made(spec: BoxSpec, rate: int, channels: int, interface: Interface = Interface(), play: Play = response) -> Made:
+    """The same, with what was found out about its files; `play` is how a capture is heard when it is measured."""
     if spec.type == MODEL:
-        return _capture(spec.model, checked(MODEL, CaptureSettings, spec.settings), rate, channels, interface)
+        return _capture(spec.model, checked(MODEL, CaptureSettings, spec.settings), rate, channels, interface, play)
     if spec.type == BLEND:
-        return _blend(checked(BLEND, BlendSettings, spec.settings), rate, channels, interface)
+        return _blend(checked(BLEND, BlendSettings, spec.settings), rate, channels, interface, play)
     effect = make(spec.type, spec.settings, sample_rate=rate, channels=channels)
     return Made(effect, effect.sample_rate)
 
 
-def _capture(path: str, settings: CaptureSettings, rate: int, channels: int, interface: Interface) -> Made:
+def _capture(path: str, settings: CaptureSettings, rate: int, channels: int, interface: Interface, play: Play) -> Made:
     """A model file with its levels; "" is the dry signal."""
     options = {
         "sample_rate": settings.sample_rate or None,
@@ -63,37 +63,35 @@ def _capture(path: str, settings: CaptureSettings, rate: int, channels: int, int
         "fast_tanh": settings.fast_tanh,
     }
     model, facts = (load(path, **options), _facts(path)) if path else (Through(), Facts())
-    found = gains(
-        settings.level,
-        facts,
-        interface,
-        lambda: _kept(("loudness", _content(path), options), float, lambda: loudness_db(model)),
-    )
-    effect = Levels(
-        at_rate(model, rate, channels),
-        input_db=found.input_db,
-        output_db=found.output_db,
-        inverted=settings.polarity == "inverted",
-        delay=settings.delay_samples,
-    )
+    box = at_rate(model, rate, channels)
+
+    def levels(input_db: float = 0.0, output_db: float = 0.0) -> Levels:
+        inverted, delay = settings.polarity == "inverted", settings.delay_samples
+        return Levels(box, input_db=input_db, output_db=output_db, inverted=inverted, delay=delay)
+
+    def measured() -> float:
+        return _kept(("loudness", _content(path), options), float, lambda: loudness_db(levels(), rate, play))
+
+    found = gains(settings.level, facts, interface, measured)
+    effect = levels(found.input_db, found.output_db)
     own = model.sample_rate
     resampled = (f"trained at {own} Hz, resampled to {rate} Hz",) if own not in (None, rate) else ()
     return Made(effect, own, found.input_db if path else None, (*resampled, *found.remarks))
 
 
-def _blend(settings: BlendSettings, rate: int, channels: int, interface: Interface) -> Made:
+def _blend(settings: BlendSettings, rate: int, channels: int, interface: Interface, play: Play) -> Made:
     """Two model files side by side, measured and lined up."""
     legs, words = [], []
     for side in ("a", "b"):
         said = {name: getattr(settings, f"{name}_{side}") for name in ("level", "sample_rate", "submodel")}
         own = CaptureSettings(**said, fast_tanh=settings.fast_tanh)
-        legs.append(_capture(getattr(settings, f"model_{side}"), own, rate, channels, interface))
+        legs.append(_capture(getattr(settings, f"model_{side}"), own, rate, channels, interface, play))
         words += [f"{side}: {remark}" for remark in legs[-1].remarks]
     a, b = legs
     contents = (_content(settings.model_a), _content(settings.model_b))
     heard = {name: value for name, value in asdict(settings).items() if not name.startswith(BY_HAND)}
     key = ("alignment", contents, heard, rate, asdict(interface))
-    found = _kept(key, Alignment, lambda: align(a.effect, b.effect, rate))
+    found = _kept(key, Alignment, lambda: align(a.effect, b.effect, rate, play))
     if settings.align == "off":
         found = found._replace(lag=b.effect.latency - a.effect.latency)
     if settings.polarity != "auto":

@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,10 @@ from rack.protocol import BoxSpec, Build, Built, Failed, Fuse, Fused, WorkshopRe
 from . import memo
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from jaxmodels.effect import Effect
+
     from .boxes import Made
     from .programs import Compiled
     from .row import Prepared
@@ -84,8 +89,20 @@ class Workshop:
         if key not in self._effects:
             while len(self._effects) >= self.REMEMBERED:
                 del self._effects[next(iter(self._effects))]
-            self._effects[key] = made(spec, order.rate, order.channels, Interface(*order.levels_dbu))
+            interface, play = Interface(*order.levels_dbu), partial(self._play, order)
+            self._effects[key] = made(spec, order.rate, order.channels, interface, play)
         return self._effects[key]
+
+    def _play(self, order: Build | Fuse, effect: Effect, rate: int) -> np.ndarray:
+        """What a box makes of a guitar, by the program that it will play with: no other need be compiled."""
+        from jaxmodels.levels import guitar_signal
+
+        from . import programs
+        from .row import prepare
+
+        box = prepare(effect, longest=order.block)
+        guitar = guitar_signal(rate)[:, None].repeat(effect.channels, axis=1)
+        return programs.played(self._program([box], order).path, box, guitar)[:, 0]
 
     def _build(self, order: Build) -> tuple[Built, bool]:
         """The answer, and whether the first state depends on where the knobs stand."""

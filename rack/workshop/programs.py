@@ -21,6 +21,7 @@ import numpy as np
 from jax.experimental import serialize_executable
 
 from jaxmodels import xla
+from jaxmodels.effect import default_positions
 from rack.shared import KNOBS
 
 from .row import Prepared, program
@@ -77,6 +78,20 @@ def structure(row: Sequence[Prepared], **stream: int) -> tuple | None:
 def _key(lowered) -> str:
     parts = (lowered.as_text(), version("jaxlib"), jax.__version__, os.environ["XLA_FLAGS"], xla.cpu_features())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def played(program: Path, box: Prepared, x: np.ndarray) -> np.ndarray:
+    """A signal `[N, C]` through the program of a slot, its knobs at their defaults; N is cut to whole blocks."""
+    with open(program, "rb") as file:
+        facts, *parts = pickle.load(file)
+    run, block = serialize_executable.deserialize_and_load(*parts), facts["block"]
+    positions, targets = default_positions(box.effect), np.zeros((1, KNOBS), np.float32)
+    targets[0, : 1 + len(positions)] = 1.0, *positions
+    states, done = (box.state,), []
+    for cut in x[: len(x) // block * block].reshape(-1, block, x.shape[1]):
+        y, states, _ = run((box.weights,), states, cut, cut, targets)
+        done.append(np.asarray(y))
+    return np.concatenate(done)
 
 
 def keep_arrays(box: Prepared, folder: Path) -> Path:

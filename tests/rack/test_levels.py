@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 
 from jaxmodels import apply, save
 from jaxmodels.effect import default_positions
-from jaxmodels.levels import Interface
+from jaxmodels.levels import Interface, loudness_db, response
 from jaxmodels.recurrent import LSTM, Settings
 from rack import config, tomlfile
 from rack.catalogue import KnobInfo, catalogue
@@ -100,6 +101,24 @@ def test_the_rate_is_the_files_or_the_one_that_is_set(tmp_path, said, asked, exp
     assert (resampled in found.remarks) == (expected != RATE) == (found.effect.latency > 0)
 
 
+@pytest.mark.parametrize(
+    "file, usual",
+    [
+        ("nam/core_my_model.nam", 48000),
+        ("proteus/XComp_Pedal.json", 44100),
+        ("neuralseed/gru4_ts9_pytorch.json", 48000),
+        ("guitarml_other/tsm1n3_model_ts9_48k_cond2.json", 48000),
+        ("aidax/tw40_british_lead_deerinkstudios.json", 48000),
+        ("stmae/ts9_lstm_32_1_min_input.json", 44100),
+        ("smartpedal_wavenet/ts9_fullD.json", 44100),
+    ],
+)
+def test_every_family_has_its_usual_rate_and_takes_another(fixtures, file, usual):
+    path = str(fixtures / "models" / file)
+    assert made(BoxSpec("model", path), RATE, 1).sample_rate == usual
+    assert made(BoxSpec("model", path, {"sample_rate": 96000}), RATE, 1).sample_rate == 96000
+
+
 def test_what_the_file_asks_for_is_said(tmp_path):
     path = linear(tmp_path / "a.nam", 0.5, input_level_dbu=IN_DBU)
     found = made(BoxSpec("model", path, {"level": "calibrated"}), RATE, 1, Interface(12.0))
@@ -125,6 +144,30 @@ def test_loudness_is_measured_once(tmp_path, monkeypatch):
     network(tmp_path / "a.nafx", 2)
     with pytest.raises(TypeError):
         made(spec, RATE, 1)
+
+
+def test_the_workshop_measures_with_the_program_that_will_play(tmp_path):
+    """Without compiling another one, and to the same figures."""
+    spec, workshop = BoxSpec("model", network(tmp_path / "a.nafx", 3), {"level": "matched"}), build.Workshop(tmp_path)
+    order = Build(1, spec, 2, RATE, 64)
+    assert isinstance(built := workshop.order(order), Built), built
+    assert built.cached and len(list(tmp_path.glob("*.program"))) == 1
+    box = box_for(BoxSpec("model", spec.model), RATE, 2)
+    played, applied = (loudness_db(box, RATE, play) for play in (partial(workshop._play, order), response))
+    assert played == pytest.approx(applied, abs=0.01)
+    assert (
+        built.remarks
+        == made(spec, RATE, 2).remarks
+        == (f"output {-18 - applied:+.1f} dB, matched: measured {applied:.1f} dB",)
+    )
+
+
+def test_a_submodel_can_be_chosen(fixtures):
+    path = str(fixtures / "models" / "nam" / "core_slimmable_container.nam")
+    sizes = [boxes.parameters(box_for(BoxSpec("model", path, {"submodel": n}), RATE, 1)) for n in (-1, 0, 1, 2)]
+    assert sizes[0] == sizes[3] and len(set(sizes)) == 3
+    with pytest.raises(ValueError, match="submodel 7"):
+        box_for(BoxSpec("model", path, {"submodel": 7}), RATE, 1)
 
 
 def test_captures_of_one_architecture_share_a_program_whatever_their_levels(tmp_path):
