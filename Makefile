@@ -8,9 +8,10 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
 TESTS ?=
 BENCH ?=
+FUZZ ?=
 SOAK ?= --seconds 60 --block 64 --rack nemo
 
-.PHONY: help env run test lint lock bench-env bench soak clean
+.PHONY: help env run test lint lock bench-env bench soak fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +54,9 @@ lock: ## resolve the two lock files again (needs uv; versions already locked are
 	@$(RESOLVE) pyproject.toml $(addprefix --extra ,test lint pictures build) -o requirements.lock
 	@printf 'onnx\nonnxruntime\nfilelock\nfsspec\njinja2\nnetworkx\nsympy>=1.13.3\n' | \
 		$(RESOLVE) - -c requirements.lock -o requirements-bench.lock
+
+fuzz: env ## 100,000 broken model files: no crash, no hang, nothing run; FUZZ="--cases 1000" asks for fewer
+	@$(BIN)/python -m tests.jaxmodels.prove_parsers $(FUZZ)
 
 clean: ## remove what was made here, .venv included
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

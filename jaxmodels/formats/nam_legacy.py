@@ -76,7 +76,8 @@ def _unzipped(source: Source) -> dict[str, bytes]:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
         if isinstance(error, ModelFileError):
             raise
-        raise ModelFileError(f"{source.name}: this is a NAM 0.4 zip that is broken ({error}); {REMEDY}") from error
+        why = shown(str(error), 200)
+        raise ModelFileError(f"{source.name}: this is a NAM 0.4 zip that is broken ({why}); {REMEDY}") from error
     return found
 
 
@@ -88,7 +89,7 @@ def _array(name: str, data: bytes) -> np.ndarray:
         header: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = header(file)
     except (ValueError, SyntaxError, EOFError, TypeError, RecursionError, MemoryError) as error:
-        raise ModelFileError(f"{name}: {WEIGHTS} is no numpy file ({error}); {REMEDY}") from error
+        raise ModelFileError(f"{name}: {WEIGHTS} is no numpy file ({shown(str(error), 200)}); {REMEDY}") from error
     rest = data[file.tell() :]
     if len(shape) != 1 or dtype.kind != "f" or len(rest) != shape[0] * dtype.itemsize:
         what = f"{WEIGHTS} is said to be {dtype} {shown(list(shape))} in {len(rest)} bytes, must be floats in a row"

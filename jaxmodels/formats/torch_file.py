@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..effect import Effect
-from . import LARGEST_FILE, Facts, ModelFileError, Options, Source, pickles, shown, torch_state
+from . import Facts, ModelFileError, Options, Source, pickles, shown, torch_state
 from .pickles import Name, PickleError, Record
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of an older file
 MOST_NUMBERS = 2**24  # in all tensors of a file: 64 MiB as float32
 MOST_DEPTH = 32  # of modules in modules
 MOST_ENTRIES = 10_000  # of a zip
+MOST_UNPACKED = 2**27  # bytes
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "generator")
 BESIDE = ("hyper_parameters", "hparams", "config", "args")
 REMEDY = "save it again, best as torch.save(model.state_dict(), path)"
@@ -144,7 +145,7 @@ CALLS = {
 
 def _unzipped(data: bytes) -> _Opened:
     archive = zipfile.ZipFile(io.BytesIO(data))
-    names, left = frozenset(archive.namelist()), LARGEST_FILE
+    names, left = frozenset(archive.namelist()), MOST_UNPACKED
     if len(names) > MOST_ENTRIES:
         raise PickleError(f"a zip of {len(names)} files, at most {MOST_ENTRIES} are read")
     if any("/code/" in f"/{name}" or name.endswith("constants.pkl") for name in names):
@@ -160,7 +161,7 @@ def _unzipped(data: bytes) -> _Opened:
             unpacked = file.read(left + 1)
         left -= len(unpacked)
         if left < 0:
-            raise PickleError(f"it unpacks to more than {LARGEST_FILE // 2**20} MiB, which no model does")
+            raise PickleError(f"it unpacks to more than {MOST_UNPACKED // 2**20} MiB, which no model does")
         return unpacked
 
     big = f"{folder}byteorder" in names and entry(f"{folder}byteorder") == b"big"

@@ -349,7 +349,7 @@ def test_bombs_stay_small(write, bomb):
 
 
 def test_zips_that_unpack_without_end(write, tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxmodels.formats.torch_file.LARGEST_FILE", 2**20)
+    monkeypatch.setattr("jaxmodels.formats.torch_file.MOST_UNPACKED", 2**20)
     with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", bytes(2**24))
     with pytest.raises(ModelFileError, match="it unpacks to more than 1 MiB"):
