@@ -19,8 +19,9 @@ SEARCH_S = 5.0  # latency looked for, both ways
 REGULAR = 1e-2  # of the dry signal's mean power, added before the division
 RISE_S = 0.0015  # the response begins at most this long before its peak
 RISEN = 0.25  # of the peak: where it has begun
-UNSURE, SURE = 6.0, 24.0  # the peak over the response's RMS: chance reaches 6, a certain one is above 24
-LOOK_S = 4.0  # of each coarse look at the lag, for clocks that run far apart
+UNSURE, SURE, UNLIKE = 6.0, 24.0, 0.15  # the peak over the response's RMS: chance reaches 6, a certain one is above 24;
+# and the likeness below which a middling peak is chance as well
+LOOK_S = 2.0  # of each coarse look at the lag, for clocks that run far apart
 WINDOW_S = 0.5  # of each fine look
 FOLLOW_S = 0.02  # how far it may wander
 
@@ -31,7 +32,7 @@ class Alignment(NamedTuple):
     lag: int  # of the strongest part of the response
     arrival: int  # of its first part
     polarity: int  # +1, or -1 where the wet signal is upside down
-    confidence: float  # 0..1; below 0.2 the two do not belong together
+    confidence: float  # 0..1
     drift: float  # samples of lag gained per sample: 1e-6 is one part in a million
     wobble: float  # median distance of the lag from its straight line
     likeness: float  # correlation with the linear part of the device, median over time, 0..1
@@ -56,6 +57,8 @@ def find(dry: np.ndarray, wet: np.ndarray, rate: int) -> Alignment:
     arrival = first + int(np.argmax(size[first : top + 1] >= RISEN * size[top]))
     lag = top - reach
     drift, wobble, likeness = _follow(dry, wet, response, lag, rate)
+    if likeness < UNLIKE and confidence < 0.6:
+        confidence = 0.0
     return Alignment(
         lag,
         arrival - reach,
@@ -96,7 +99,7 @@ def _part(dry: np.ndarray, wet: np.ndarray, rate: int) -> tuple[np.ndarray, np.n
 
 
 def _run_apart(dry: np.ndarray, wet: np.ndarray, rate: int) -> float:
-    """Drift, coarse, from the lag of each four seconds; 0 where it makes less than two samples in all."""
+    """Drift, coarse, from the lag of each two seconds; 0 where it makes less than two samples in all."""
     width, lags, times = round(LOOK_S * rate), [], []
     for at in range(0, len(dry) - width + 1, width):
         size = np.abs(respond(dry[at : at + width], wet[at : at + width]))

@@ -176,8 +176,8 @@ def _levels(dry: Recording, x: np.ndarray, y: np.ndarray, rate: int):
                 "the network would learn the converter's clipping as the device's",
                 "turn the recording down by 3 to 6 dB and record again",
             )
-        mean = float(signal.mean())
-        if abs(mean) > DC * float(np.sqrt(np.mean(signal**2))):
+        mean = float(signal.mean(dtype=np.float64))
+        if abs(mean) > DC * float(np.sqrt(np.mean(signal.astype(np.float64) ** 2))):
             yield Finding(
                 "offset",
                 "warning",
@@ -266,7 +266,7 @@ def _placed(dry, wet, x, y, lies: Alignment, rate: int, delay: int | str, taken:
             "warning",
             f"the wet signal is {left} samples ({left * ms:.1f} ms) late",
             "the network spends itself on the delay, or cannot reach back so far",
-            f"give delay = {taken + lies.arrival - 1}, or auto",
+            f"give delay = {lies.arrival - 1}, or auto",
         )
     apart = lies.drift * len(x)
     if abs(lies.drift) > 1e-6 and abs(apart) > max(1.0, 6 * lies.wobble):
@@ -328,9 +328,10 @@ def _signals(x: np.ndarray, y: np.ndarray, rate: int):
             "the recording was interrupted or begins late, or the device gates",
             "record again without interruption, or cut both files to where both sound",
         )
-    power = float(np.mean(y.astype(np.float64) ** 2))
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    power = float(np.mean(y**2))
     gain = float(np.vdot(x, y)) / max(float(np.vdot(x, x)), 1e-20)
-    rest = float(np.mean((y - gain * x).astype(np.float64) ** 2)) / max(power, 1e-20)
+    rest = float(np.mean((y - gain * x) ** 2)) / max(power, 1e-20)
     if rest < GAIN_ONLY:
         yield Finding(
             "gain only",
