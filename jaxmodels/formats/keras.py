@@ -80,6 +80,8 @@ def parse(source: Source) -> tuple[int, list[Spec]]:
         if declared is not None and declared != width:
             where = f"layer {n} ({layer['type']})"
             raise ModelFileError(f"{name}: {where}: shape says {declared} outputs, its weights {width}; {REMEDY}")
+    if not specs:
+        raise ModelFileError(f"{name}: layers that do nothing, so there is no network in this file; {REMEDY}")
     if width != 1:
         raise ModelFileError(f"{name}: the last layer has {width} outputs; a mono effect has 1")
     return inputs, specs

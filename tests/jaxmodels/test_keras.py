@@ -159,6 +159,7 @@ TAPS = [[[[1.0]] * 3] * 3]
         (["layers"], {}, "layers is an object of 0"),
         (["layers"], [1], "layer 0 is 1, must be an object"),
         (["layers"], [{}] * 65, "65 layers; at most 64"),
+        (["layers"], [{"type": "activation"}], "layers that do nothing"),
         (["in_shape"], [None, None, None], "in_shape is a list of 3, must be a list that ends in 1 to 16 inputs"),
         (["in_shape"], [None, 10**9], "in_shape is .*, must be a list that ends in 1 to 16"),
         (["in_shape"], 1, "in_shape is 1"),
