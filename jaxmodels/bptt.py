@@ -65,7 +65,7 @@ def forward(network, state: State, x: Float[Array, "B T I"]) -> tuple[Float[Arra
     return y + x[..., :1] if network.settings.skip else y, jnp.stack(after, axis=1)
 
 
-def _layer(maths, weights, state, x):
+def _layer(maths, weights, state: tuple, x):
     """One layer over `[T, B, I]` of any length: the state after it, and all hidden states `[T, B, H]`."""
     length = len(x)
     whole = length - length % STRETCH

@@ -106,9 +106,10 @@ def _recognised(path: Path) -> tuple[Format, Source]:
     raise ModelFileError(f"{source.name}: not a model file of any known kind; {_readable()}")
 
 
-def save(path: str | os.PathLike, effect: Effect) -> None:
+def save(path: str | os.PathLike, effect: Effect, info: dict[str, Any] | None = None) -> None:
     """Write a network in our own format: whole or not at all, and the same bytes for the same network.
 
+    `info` is whatever its maker wants to say of it, in JSON's terms; `inspect` answers with it, `load` does not look.
     Raises ModelFileError where the box is no network, its weights are not finite, or the file cannot be written.
     """
     path = Path(path)
@@ -126,7 +127,7 @@ def save(path: str | os.PathLike, effect: Effect) -> None:
         "settings": dataclasses.asdict(effect.settings),
         "knobs": [_knob_spec(knob) for knob in effect.knobs],
         "sample_rate": effect.sample_rate,
-    }
+    } | ({} if info is None else {"info": info})
     # One entry of metadata: safetensors writes several in no particular order.
     write_whole(path, safetensors.numpy.save(tensors, {METADATA_KEY: json.dumps(spec, sort_keys=True)}))
 
@@ -216,7 +217,8 @@ def _spec(source: Source) -> Any:
 
 def _own_facts(source: Source) -> Facts:
     """What a file of ours says of itself; its tensors are counted, not read."""
-    cls, settings, knobs, rate = _read_spec(_spec(source), source.name)
+    spec = _spec(source)
+    cls, settings, knobs, rate = _read_spec(spec, source.name)
     said = dataclasses.asdict(settings)
     layers, width = said.get("layers", said.get("blocks")), said.get("hidden", said.get("width"))
     size = f" {layers}x{width}" if type(layers) is int and type(width) is int else ""
@@ -227,7 +229,19 @@ def _own_facts(source: Source) -> Facts:
     ]
     good = [s for s in shapes if isinstance(s, list) and all(type(n) is int and 0 <= n < 2**40 for n in s)]
     names = tuple(knob.name for knob in knobs)
-    return Facts(f"{cls.__name__}{size}", rate, names, parameters=sum(map(math.prod, good)))
+    info = spec.get("info")
+    info = info if isinstance(info, dict) else {}
+    words = {key: info[key] for key in ("name", "licence", "date") if isinstance(info.get(key), str)}
+    esr = info.get("esr")
+    return Facts(
+        f"{cls.__name__}{size}",
+        rate,
+        names,
+        parameters=sum(map(math.prod, good)),
+        esr=float(esr) if isinstance(esr, int | float) and not isinstance(esr, bool) else None,
+        info=info or None,
+        **words,
+    )
 
 
 def _skeleton(cls: type, settings, knobs, rate):

@@ -72,6 +72,7 @@ class Facts:
     output_level_dbu: float | None = None
     esr: float | None = None  # as its trainer measured it
     notes: tuple[str, ...] = ()  # anything a reader wants people to know
+    info: dict[str, Any] | None = None  # our own files: all that their maker wrote, as JSON
 
 
 def parse_json(text: bytes, name: str) -> Any:
