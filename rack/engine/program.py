@@ -97,6 +97,7 @@ class Loader:
     def __init__(self, targets: np.ndarray):
         self._targets = targets
         self._programs: dict[str, tuple[dict, Callable[..., Any]]] = {}
+        self._warmed: set[str] = set()
 
     def line(self, message: LineMessage, playing: Line | None, *, block: int, channels: int) -> Line:
         """The line of a message; slots that `playing` has too are shared with it. Raises Unfit."""
@@ -107,25 +108,25 @@ class Loader:
         fused = None
         if message.fused:
             fused = self._program(message.fused, block, channels, len(slots))
-            self._warm(fused, slots, block, channels)
+            self._warm(message.fused, slots, block, channels)
         return Line(message.number, slots, fused)
 
     def keep_only(self, paths: set[str]) -> None:
         """Forget the programs that no line needs any more."""
         self._programs = {path: program for path, program in self._programs.items() if path in paths}
+        self._warmed &= paths
 
     def _slot(self, placed: Placed, block: int, channels: int) -> Slot:
         run = self._program(placed.program, block, channels, 1)
         try:
-            with np.load(placed.arrays) as file:
-                weights = tuple(jax.device_put(file[f"weights_{i}"]) for i in range(_count(file, "weights")))
-                state = tuple(file[f"state_{i}"] for i in range(_count(file, "state")))
-                known = int(file["positions"])
-                state[0][:known] = self._targets[placed.row, :known]  # no knob has to glide to where it stands
-        except (OSError, ValueError, KeyError, IndexError) as error:
-            raise Unfit(f"{placed.arrays}: not the arrays of a slot ({error})") from None
+            with open(placed.arrays, "rb") as file:
+                known, weights, state = pickle.load(file)
+            weights, state = tuple(map(jax.device_put, weights)), tuple(map(np.array, state))  # ours to write to
+            state[0][:known] = self._targets[placed.row, :known]  # no knob has to glide to where it stands
+        except Exception as error:  # as with programs: it is a cache file, and only worth a rebuild
+            raise Unfit(f"{placed.arrays}: not the arrays of a slot ({type(error).__name__}: {error})") from None
         slot = Slot(placed.row, placed.generation, placed.program, run, weights, state, state)
-        self._warm(run, [slot], block, channels)
+        self._warm(placed.program, [slot], block, channels)
         return slot
 
     def _program(self, path: str, block: int, channels: int, slots: int):
@@ -141,14 +142,13 @@ class Loader:
             raise Unfit(f"{path}: built for {facts}, the stream wants {wanted}")
         return run
 
-    @staticmethod
-    def _warm(run, slots: list[Slot], block: int, channels: int) -> None:
+    def _warm(self, path: str, slots: list[Slot], block: int, channels: int) -> None:
         """The first call of a program is slow: make it here, on copies."""
+        if path in self._warmed:
+            return
+        self._warmed.add(path)
+        _, run = self._programs[path]
         x, targets = np.zeros((block, channels), np.float32), np.zeros((len(slots), KNOBS), np.float32)
         states = tuple(slot.first_state for slot in slots)
         for _ in range(2):
             _, states, _ = run(tuple(slot.weights for slot in slots), states, x, x, targets)
-
-
-def _count(file, prefix: str) -> int:
-    return sum(name.startswith(f"{prefix}_") for name in file.files)

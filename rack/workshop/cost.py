@@ -23,12 +23,8 @@ def loaded(program: str, arrays: str) -> Callable[[np.ndarray], np.ndarray]:
     with open(program, "rb") as file:
         _, *parts = pickle.load(file)
     run = serialize_executable.deserialize_and_load(*parts)
-    with np.load(arrays) as file:
-        weights, state = (
-            tuple(file[f"{kind}_{i}"] for i in range(sum(name.startswith(kind) for name in file.files)))
-            for kind in ("weights", "state")
-        )
-        known = int(file["positions"])
+    with open(arrays, "rb") as file:
+        known, weights, state = pickle.load(file)
     targets, states = np.zeros((1, KNOBS), np.float32), (state,)
     targets[0, :known] = state[0][:known]
 
