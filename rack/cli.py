@@ -196,6 +196,13 @@ def soak(args: argparse.Namespace) -> int:
     return soak.main(args)
 
 
+def capture(args: argparse.Namespace) -> int:
+    """Record a device to learn from."""
+    from . import capture
+
+    return capture.main(args)
+
+
 def bench(args: argparse.Namespace) -> int:
     """Measure speed."""
     from . import bench
@@ -338,6 +345,18 @@ def _add_offline(add) -> None:
     command.add_argument(
         "--edits", metavar="N", type=_whole(0, 1_000_000), default=0, help="change the row N times while it plays (0)"
     )
+
+    command = add("capture", capture, "play a signal through a device and record it, to learn from", json=True)
+    command.add_argument("folder", metavar="OUT", help="a folder for dry.wav and wet.wav")
+    command.add_argument("--device", metavar="D", default="", help="its name or number; else the default")
+    command.add_argument("--output", metavar="N", type=_whole(1, 64), default=1, help="channel into the device (1)")
+    command.add_argument("--input", metavar="N", type=_whole(1, 64), default=1, help="channel it comes back on (1)")
+    command.add_argument("--rate", metavar="HZ", type=_whole(8000, 192000), help="of the recording (48000)")
+    command.add_argument("--seconds", metavar="N", type=_number(24, 1800), default=60.0, help="of the signal (60)")
+    command.add_argument("--level", metavar="DB", type=_number(-60, 0), default=-6.0, help="its peak, dBFS (-6)")
+    command.add_argument("--signal", metavar="FILE", default="", help="play this file instead")
+    command.add_argument("--delay", metavar="N", type=_whole(0, 1 << 20), help="the loop's latency, if you know better")
+    command.add_argument("--force", action="store_true", help="write over an earlier capture")
 
     command = add("bench", bench, "measure nanoseconds per sample", json=True)
     command.add_argument("--quick", action="store_true", help="fewer and shorter runs")
