@@ -11,11 +11,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from . import wavenet_config
+from . import wavenet_config, wavenet_plan
 from .convolution import torch_uniform
 from .effect import Effect, Knob, default_positions
 from .settings import setting
-from .wavenet_layers import Past, silence, stream
+from .wavenet_layers import Past
+from .wavenet_stream import silence, stream
 
 HEAD_SCALE = 0.02  # of a network that is still to be trained
 
@@ -104,7 +105,7 @@ class WaveNet(nnx.Module):
             raise ValueError(f"{len(self.knobs)} knobs make {inputs} columns of input; {wanted}")
         rngs = rngs or nnx.Rngs(0)
         self.condition = nnx.data(_condition(plan, condition, self.knobs, sample_rate, rngs))
-        count = wavenet_config.num_weights(plan)
+        count = wavenet_plan.num_weights(plan)
         if weights is None:
             weights = np.append(_drawn(plan, rngs), np.float32(HEAD_SCALE))
         if np.shape(weights) != (count + 1,):
@@ -179,7 +180,7 @@ _silence, _stream = (jax.jit(function, static_argnums=0) for function in (silenc
 
 def _drawn(plan, rngs) -> np.ndarray:
     """PyTorch's first weights, flat."""
-    shapes = {tensor.name: (tensor.shape, tensor.fan_in) for tensor in wavenet_config.tensors(plan)}
+    shapes = {tensor.name: (tensor.shape, tensor.fan_in) for tensor in wavenet_plan.tensors(plan)}
     return np.concatenate([part.ravel() for part in torch_uniform(rngs.params(), shapes).values()])
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import wavenet_config
+from .. import wavenet_config, wavenet_plan
 from ..activations import Activation
 from ..effect import Effect, Knob
 from ..wavenet import Settings, WaveNet
-from ..wavenet_config import ConfigError, LayerArray, Plan
+from ..wavenet_config import ConfigError
+from ..wavenet_plan import LayerArray, Plan
 from . import ModelFileError, shown, tensor
 
 ReadModel = Callable[[str, dict], Effect]
@@ -112,7 +113,7 @@ def flatten(effect: Effect) -> tuple[dict, np.ndarray]:
 
 
 def _counted(plan: Plan, weights: np.ndarray) -> None:
-    wanted = wavenet_config.num_weights(plan) + 1
+    wanted = wavenet_plan.num_weights(plan) + 1
     if np.shape(weights) != (wanted,):
         raise ConfigError(f"{np.size(weights)} weights, but its config wants {wanted}")
 
@@ -201,11 +202,11 @@ def _slim(plan: Plan, weights: np.ndarray, allowed, submodel: int | None) -> tup
     for i, array in enumerate(plan.arrays):
         before = channels[i - 1] if i else array.input_size
         after = channels[i + 1] if i + 1 < len(channels) else array.head.out_channels
-        arrays.append(wavenet_config.slimmed(array, channels[i], before, after))
+        arrays.append(wavenet_plan.slimmed(array, channels[i], before, after))
         if i and arrays[-2].head.out_channels != arrays[-1].skip:
             raise ConfigError(f"layers[{i}] cannot be cut to {channels[i]} channels: its skip path would not fit")
     thin, kept, at = replace(plan, arrays=tuple(arrays)), [], 0
-    for full, part in zip(wavenet_config.tensors(plan), wavenet_config.tensors(thin), strict=True):
+    for full, part in zip(wavenet_plan.tensors(plan), wavenet_plan.tensors(thin), strict=True):
         size = math.prod(full.shape)
         kept.append(weights[at : at + size].reshape(full.shape)[tuple(map(slice, part.shape))].ravel())
         at += size
