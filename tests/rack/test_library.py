@@ -263,23 +263,23 @@ def test_a_folder_of_nam_0_4_is_one_model(tmp_path):
 
 
 def test_ten_thousand_files(library):
-    """The index alone; reading them is the readers' affair. Generous: the machine may be busy."""
+    """The index alone; reading them is the readers' affair. In time of the processor: the machine may be busy."""
     signature = Signature(1000, 1, 1)
     words = "plexi twin rat deluxe vox tweed boost clean crunch lead fuzz bass".split()
     facts = {"architecture": "LSTM 1x40", "sample_rate": 48000, "gear": "a pedal"}
-    began = time.perf_counter()
+    began = time.process_time()
     for pack in range(100):
         library.put(
             (signature, Reading(f"/m/{pack}/{words[n % 12]} {words[n % 7]} {n}.nam", f"{pack}-{n}", "NAM", facts))
             for n in range(100)
         )
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
     times = []
     for text in ("p", "plexi", "twin rat 4", "lstm 40", "pedal", "zzz"):
-        began = time.perf_counter()
+        began = time.process_time()
         found = library.search(text)
         fuzzy(text, names(found))
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     assert sorted(times)[-2] < 0.05, times
     assert len(library.below()) == 10_000
 

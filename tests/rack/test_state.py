@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from rack.catalogue import KnobInfo
 from rack.config import Rack, Racks, Slot, SourceChoice
 from rack.protocol import View
-from rack.server.keys import ChangeError, ResetMeters, Save, Stop, all_keys, change, get
+from rack.server.keys import ChangeError, Effect, ResetMeters, Save, Stop, all_keys, change, get
 from rack.server.librarykeys import MakeAhead, Mark, WatchFolder
 from rack.server.state import Facts, begin, failure, positions, saved, spec, still, to_save, turned, view
 
@@ -354,7 +354,7 @@ def test_any_changes_give_a_state_or_a_change_error_and_can_be_undone(changes):
         except ChangeError as error:
             assert str(error)
             continue
-        assert all(isinstance(effect, Save | ResetMeters | Stop) for effect in effects)
+        assert all(isinstance(effect, Effect) for effect in effects)
         msgspec.msgpack.encode(view(state, WORLD))
         ids = [slot.id for slot in state.scene.rack.slots]
         assert len(set(ids)) == len(ids) <= 24

@@ -109,7 +109,7 @@ async def screens(folder: Path) -> None:
     }  # fmt: skip
     for columns, rows in ((80, 24), (100, 30), (140, 40)):
         for name, keys in plan.items():
-            if name not in ("rack", "xy", "scope") and columns != 80:
+            if name not in ("rack", "xy", "scope", "library") and columns != 80:
                 continue
             with tempfile.TemporaryDirectory() as place:
                 async with FakeServer(Path(place) / "s") as server:

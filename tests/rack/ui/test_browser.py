@@ -255,10 +255,10 @@ async def test_typing_among_ten_thousand_files_is_quick(library):
         found = await page(s)
         times = []
         for text in ("v", "vo", "vox 99", "jc8", "zz"):
-            began = time.perf_counter()
+            began = time.process_time()
             found.line.value = text
             found._found()
-            times.append(time.perf_counter() - began)
+            times.append(time.process_time() - began)
         assert sorted(times)[len(times) // 2] < 0.1, times  # half of that alone
 
 
