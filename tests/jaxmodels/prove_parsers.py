@@ -7,8 +7,8 @@ hypothesis makes up; numbers that are none; sizes that nobody has; gzip and zip 
 Only ModelFileError may come out, within 1 s of processor time and 1 GiB of memory; nothing may be written or started.
 Prints a summary as JSON; ends with 1 after any failure, with the files that failed in `--keep`.
 
-Case n of a seed is always the same file. A worker is a process that dies of what is wrong: a hang of 20 s, a crash, a
-number of bytes that the limit of its address space refuses.
+Case n of a seed is always the same file. A worker is a process that dies of what is wrong: 20 s of work on one file, a
+crash, a number of bytes that the limit of its address space refuses.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import faulthandler
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -139,12 +140,13 @@ def worker(seed: int, first: int, count: int, keep: Path | None) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (used + MOST_BYTES, used + MOST_BYTES))
 
         def note(n: int | str, content: bytes, failed: bool) -> None:
-            faulthandler.dump_traceback_later(HANG_S, exit=True)
+            signal.setitimer(signal.ITIMER_PROF, HANG_S)
             if keep and failed:
                 (keep / f"case-{seed}-{n}").write_bytes(content)
 
+        faulthandler.register(signal.SIGPROF, chain=True)  # a traceback, then what the signal does: the end
         found = run(watch, files, seed=seed, first=first, count=count, note=note)
-        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_PROF, 0)
         found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps(found))
 
