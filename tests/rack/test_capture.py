@@ -89,26 +89,30 @@ def run(*arguments):
 def test_a_pedal_is_captured_through_jack(pedal, tmp_path):
     done = run(tmp_path / "fuzz", "--device", pedal, "--seconds", 24, "--json")
     records = [json.loads(line) for line in done.stdout.splitlines()]
-    lost = [record for record in records if record.get("kind") in ("lost blocks", "dropouts")]
-    if lost:
-        pytest.skip(f"this machine is too busy for a sound server: {lost[0]['message']}")
     assert done.returncode == 0, done.stdout + done.stderr
     loop, findings = records[0], {record["kind"]: record["severity"] for record in records[1:]}
     assert loop["latency"] >= 299 and (loop["latency"] - 299) % 256 == 0, "the pedal's, and whole blocks"
     assert loop["peak_db"] == pytest.approx(20 * np.log10(0.4 * np.tanh(3)), abs=0.2)
-    assert findings == {"polarity": "note"}
+    lost = findings.pop("lost blocks", None)
     pair = data.read_pair(str(tmp_path / "fuzz/dry.wav"), str(tmp_path / "fuzz/wet.wav"))
     assert pair.rate == RATE and pair.delay == 0 and np.abs(pair.dry).max() == pytest.approx(0.501, abs=1e-3)
-    np.testing.assert_allclose(pair.wet[1:-2000], -0.4 * np.tanh(6 * pair.dry[:-2001]), atol=1e-5)
+    expected = -0.4 * np.tanh(6 * pair.dry[:-1])
+    if lost and np.abs(pair.wet[1:] - expected).max() > 1e-5:
+        pytest.skip("this machine is too busy for a sound server: blocks were lost, as the command said")
+    np.testing.assert_allclose(pair.wet[1:], expected, atol=1e-5)
+    assert findings == {"polarity": "note"}
     again = run(tmp_path / "fuzz", "--device", pedal)
     assert again.returncode == 1 and "holds a capture already" in again.stderr
 
 
 @pytest.mark.engine
 def test_a_loop_that_is_open_is_said_to_be(pedal, tmp_path):
-    done = run(tmp_path / "open", "--device", "system", "--seconds", 24)
-    assert done.returncode == 1 and "none of the clicks came back" in done.stdout, done.stdout + done.stderr
+    soundfile.write(tmp_path / "own.wav", np.random.default_rng(0).normal(size=2 * RATE) / 10, RATE)
+    done = run(tmp_path / "open", "--device", "system", "--signal", tmp_path / "own.wav")
+    assert done.returncode == 1 and "BAD      silence: the wet file is silent" in done.stdout, done.stdout + done.stderr
     assert "things to put right" in done.stdout
+    gone = run(tmp_path / "gone", "--device", "nothing like it", "--signal", tmp_path / "own.wav")
+    assert gone.returncode == 1 and "cannot open nothing like it" in gone.stderr
 
 
 @pytest.fixture
