@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxmodels.effect import Effect, default_positions
+
 from .config import Schedule, TrainerError
 from .data import Pair
 
@@ -31,11 +33,13 @@ class Layout(NamedTuple):
     epoch: int  # batches before every place has been visited once
 
 
-def pieces(pairs: Sequence[Pair], names: Sequence[str]) -> list[Piece]:
-    """The independent recordings in all pairs; `names` are the knobs, in the network's order."""
-    found = []
+def pieces(pairs: Sequence[Pair], effect: Effect) -> list[Piece]:
+    """The independent recordings in all pairs. Knobs that a recording does not name stand at their default."""
+    found, default = [], default_positions(effect)
     for pair in pairs:
-        columns = [pair.dry[:, None], *(np.full((len(pair.dry), 1), pair.knobs[name]) for name in names)]
+        still = effect.knobs if pair.control is None else effect.knobs[: -pair.control.shape[1]]
+        where = [pair.knobs.get(knob.name, default[k]) for k, knob in enumerate(still)]
+        columns = [pair.dry[:, None], *(np.full((len(pair.dry), 1), position) for position in where)]
         if pair.control is not None:
             columns.append(pair.control)
         x = np.concatenate(columns, axis=1).astype(np.float32)

@@ -24,7 +24,7 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channel: str | int = "auto"
     delay: str | int = "auto"  # samples by which the wet file is late
     rate: int | None = None  # Hz; resampled to it
-    piece: int = 0  # samples of each independent recording inside the files
+    piece: int | None = None  # samples of each independent recording inside the files; None: found, 0: one
     validation: float = 0.2  # of each recording: what the best weights are chosen by
     test: float = 0.0  # of each recording: seen only at the end
     leave_out: dict[str, float] = {}  # a knob's position to test by alone, as in { gain = 0.5 }

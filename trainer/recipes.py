@@ -49,7 +49,6 @@ class Job(NamedTuple):
 
     effect: Effect
     pairs: data.Split
-    knobs: list[str]
     loss: Loss
     schedule: Schedule
     figure: str  # what the best weights are chosen by: esr or loss
@@ -135,7 +134,7 @@ def prepare(run: Run) -> Job:
     parts = divided(pairs, run, context=pairs[0].rate)
     loss = weighted(run.loss or preset.loss, preset.preemphasis if run.preemphasis is None else run.preemphasis,
                     pairs[0].rate)  # fmt: skip
-    return Job(effect, parts, knobs, loss, schedule, "loss" if run.recipe == "steer" else "esr")
+    return Job(effect, parts, loss, schedule, "loss" if run.recipe == "steer" else "esr")
 
 
 def recordings(run: Run) -> list[data.Pair]:

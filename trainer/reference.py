@@ -68,7 +68,7 @@ def pairs(data: Data, strategy: str, seed: int) -> list[Pair]:
         if amount not in made:
             made[amount] = np.asarray(effect(dry, rate, amount), np.float32)
         found.append(Pair(dry, made[amount], rate, {KNOB: position}, name=f"{data.effect} at {amount:.3f}",
-                          piece=data.piece))  # fmt: skip
+                          piece=data.piece or 0))  # fmt: skip
     return found
 
 

@@ -47,6 +47,7 @@ class Progress(msgspec.Struct):
     elapsed: float = 0.0
     figure: float = float("inf")  # of the best weights
     best_step: int = 0
+    kept_step: int = 0  # of the weights in the model file
     worse: int = 0  # validations since
     scale: float = 1.0  # of the learning rate, on a plateau or after a collapse
     collapses: int = 0
@@ -66,7 +67,7 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
     job = prepare(run)
     plan = job.schedule
     way = forward.of(job.effect)
-    learned = batches.pieces(job.pairs.train, job.knobs)
+    learned = batches.pieces(job.pairs.train, job.effect)
     layout = batches.layout(learned, plan, way.context, way.recurrent, len(jax.devices()))
     structure, weights, rest = nnx.split(job.effect, nnx.Param, ...)
     settle, update, validate = _compiled(job, way, structure, rest, layout)
@@ -196,7 +197,7 @@ def _compiled(job: Job, way: forward.Forward, structure, rest, layout: batches.L
 
 def _validation(job: Job, way: forward.Forward, structure, rest):
     """Whole recordings, the state carried through them; recordings of equal length go side by side."""
-    pieces = batches.pieces(job.pairs.validation or job.pairs.train, job.knobs)
+    pieces = batches.pieces(job.pairs.validation or job.pairs.train, job.effect)
     before = 0 if way.recurrent else way.context
     groups: dict[tuple[int, int], list[batches.Piece]] = {}
     for piece in pieces:
@@ -323,7 +324,9 @@ def _line(plan, layout, at: Progress, found: Found, pace: float, rate: int) -> d
 def _keep(run: Run, structure, rest, memory: Memory, at: Progress, digest: str, saved: Path, report: Report) -> None:
     """The checkpoint, then the best weights as a model file: each whole or not at all."""
     checkpoint.save(saved, memory, {"run": digest, "progress": msgspec.to_builtins(at)})
-    finish.kept(run, nnx.merge(structure, memory.best, rest), at)
+    if at.best_step != at.kept_step:
+        at.kept_step = at.best_step
+        finish.kept(run, nnx.merge(structure, memory.best, rest), at)
     report({"event": "checkpoint", "step": at.step, "out": run.out})
 
 

@@ -18,6 +18,8 @@ from jaxmodels import apply, inspect, load
 from trainer import batches, config, schedule
 from trainer.train import train
 
+from .test_recipes import plucked
+
 RATE = 44100
 CAPTURE = """
 out = "{out}"
@@ -31,7 +33,7 @@ hidden = 8
 [schedule]
 steps = {steps}
 seconds = 0
-validate_every = 5
+validate_every = {every}
 checkpoint_every = {checkpoint}
 batch = 4
 segment = 4096
@@ -42,19 +44,19 @@ warm_up = 300
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):
-    """Four seconds of decaying chords through a soft clipper."""
+    """Four seconds of plucked notes through a soft clipper."""
     folder = tmp_path_factory.mktemp("recording")
-    t, rng = np.arange(4 * RATE) / RATE, np.random.default_rng(0)
-    dry = sum(np.sin(2 * np.pi * f * t + rng.uniform(0, 6)) for f in (110.0, 164.8, 277.2)) * np.exp(-2 * (t % 0.5)) / 4
-    dry += rng.normal(0, 1e-3, len(t))
+    dry = plucked(4 * RATE, np.random.default_rng(0))
     soundfile.write(folder / "dry.wav", dry, RATE, subtype="FLOAT")
     soundfile.write(folder / "wet.wav", 0.6 * np.tanh(4 * dry), RATE, subtype="FLOAT")
     return folder
 
 
-def written(folder, recording, name="capture", steps=40, checkpoint=1000.0, more=""):
+def written(folder, recording, name="capture", steps=40, checkpoint=1000.0, every=5, more=""):
     path = folder / f"{name}.toml"
-    path.write_text(CAPTURE.format(out=f"{name}.nafx", folder=recording, steps=steps, checkpoint=checkpoint) + more)
+    path.write_text(
+        CAPTURE.format(out=f"{name}.nafx", folder=recording, steps=steps, checkpoint=checkpoint, every=every) + more
+    )
     return path
 
 
@@ -80,7 +82,7 @@ def curve(lines):
 
 def test_a_run_learns_and_leaves_a_file_that_plays_and_tells_its_story(recording, tmp_path):
     lines = []
-    done = train(config.load(written(tmp_path, recording, steps=150)), lines.append)
+    done = train(config.load(written(tmp_path, recording, steps=120)), lines.append)
     first, best = next(iter(curve(lines).values()))[1], min(esr for _, esr in curve(lines).values())
     assert done == lines[-1] and done["event"] == "done"
     assert done["esr"] == pytest.approx(best, rel=0.05) and done["esr"] < 0.3 * first and done["esr"] < 0.1
@@ -97,13 +99,13 @@ def test_a_run_learns_and_leaves_a_file_that_plays_and_tells_its_story(recording
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(recording, tmp_path):
-    whole = curve(ended(started(written(tmp_path, recording, "whole", 30))))
-    path = written(tmp_path, recording, "killed", 30, 0.0)
+    whole = curve(ended(started(written(tmp_path, recording, "whole", 20))))
+    path = written(tmp_path, recording, "killed", 20, 0.0)
     process = started(path)
     seen = []
     for line in process.stdout:
         seen.append(json.loads(line))
-        if seen[-1]["event"] == "checkpoint" and seen[-1]["step"] >= 12:
+        if seen[-1]["event"] == "checkpoint" and seen[-1]["step"] >= 8:
             os.kill(process.pid, signal.SIGKILL)
             break
     process.wait(timeout=30)
