@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from .catalogue import KnobInfo
+from .examples import Examples, Mapping
 
 MAX_FRAME = 64 << 20  # bytes
 
@@ -209,7 +210,16 @@ class Fuse(msgspec.Struct, frozen=True, tag="fuse"):
     levels_dbu: tuple[float | None, float | None] = (None, None)
 
 
-ToWorkshop = Build | Fuse
+class Teach(msgspec.Struct, frozen=True, tag="teach"):
+    """Train the SuperKnob on its examples: on from `mapping`, or from nothing. Answered by Taught or Failed."""
+
+    ticket: int
+    examples: Examples
+    mapping: Mapping | None = None
+    seed: int = 0
+
+
+ToWorkshop = Build | Fuse | Teach
 
 
 class WorkshopReady(msgspec.Struct, frozen=True, tag="workshop-ready"):
@@ -246,6 +256,19 @@ class Fused(msgspec.Struct, frozen=True, tag="fused"):
     cached: bool
 
 
+class Taught(msgspec.Struct, frozen=True, tag="taught"):
+    """A trained SuperKnob. Errors are of positions, 0..1."""
+
+    ticket: int
+    mapping: Mapping
+    residuals: tuple[float, ...]  # rms over the knobs of each example, in their order
+    rmse: float  # over all of them
+    steps: int
+    seconds: float
+    curve: tuple[float, ...] = ()  # the loss on the way, evenly spaced
+    remarks: tuple[str, ...] = ()  # in words
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The order cannot be carried out; the text names object, value and remedy."""
 
@@ -253,7 +276,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     error: str
 
 
-FromWorkshop = WorkshopReady | Built | Fused | Failed
+FromWorkshop = WorkshopReady | Built | Fused | Taught | Failed
 
 
 # --- Server to scanner, and back -------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from jaxmodels import xla
 from rack import protocol
 from rack.library import Library, LibraryError
 from rack.paths import cache_folder, library_path
-from rack.protocol import BoxSpec, Build, Built, Failed, Fuse, Fused, WorkshopReady
+from rack.protocol import BoxSpec, Build, Built, Failed, Fuse, Fused, Taught, Teach, WorkshopReady
 
 from . import memo
 
@@ -52,9 +52,13 @@ class Workshop:
         self._programs: dict[tuple, Path] = {}  # by structure: what was traced once need not be again
         self.unmeasured: dict[str, tuple[Build, Built]] = {}  # by model file: what it costs is not known yet
 
-    def order(self, order: Build | Fuse) -> Built | Fused | Failed:
-        """Built or Fused, or Failed with the reason in words."""
+    def order(self, order: Build | Fuse | Teach) -> Built | Fused | Taught | Failed:
+        """Built, Fused or Taught, or Failed with the reason in words."""
         try:
+            if isinstance(order, Teach):
+                from .superknob import teach
+
+                return teach(order)
             answer = memo.recall(order, self.folder) or self._make(order)
             if isinstance(answer, Built) and isinstance(order, Build) and order.box.model:
                 self.unmeasured[order.box.model] = (order, answer)
@@ -174,7 +178,7 @@ def main() -> None:
         while True:
             order = reader.receive(connection)
             newer = select.select([connection], [], [], 0)[0]
-            if newer and (isinstance(order, Fuse) or order.ahead):
+            if newer and (isinstance(order, Fuse) or (isinstance(order, Build) and order.ahead)):
                 continue
             connection.sendall(protocol.frame(workshop.order(order)))
             if not select.select([connection], [], [], IDLE_S)[0]:
