@@ -31,7 +31,7 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize("spelling, form", SPELLINGS, ids=str)
+@pytest.mark.parametrize("spelling, form", [pytest.param(*pair, id=str(pair[0])) for pair in SPELLINGS])
 def test_closed_forms(spelling, form):
     x = np.array([[-40, -3, -1.5, -0.7, -1e-4, 0, 1e-4, 0.5, 1, 2.5, 40]], np.float32)
     activation = Activation.read(spelling)
