@@ -1,11 +1,14 @@
 """What is wrong with a pair of recordings, in plain language, before anything is learned from it.
 
-`examine` answers with findings: what, why it matters, what to do. A `bad` one stops a run unless it is to train anyway,
-a `warning` does not, a `note` says what was found and needs nothing. `python -m trainer.checks DRY WET` prints them.
+`examine` answers with findings: what, why, what to do. A `bad` one stops a run unless it is to train anyway, a
+`warning` does not, a `note` needs nothing. `python -m trainer.checks DRY WET` prints them.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -22,15 +25,15 @@ UNALIGNED, UNSURE = 0.2, 0.5  # confidence
 SILENT, QUIET_DB = 1e-4, -60.0  # peak of nothing, peak of little
 REST_DB = -60.0  # below the dry signal's own level: it rests
 NOISY_DB, DROWNED_DB = 20.0, 6.0  # of the wet signal over its noise while the dry one rests
-FLAT_RUN, CLIPPED = 4, 1e-4  # samples at full scale one after another; the share of them that spoils a recording
+FLAT_RUN, CLIPPED = 4, 1e-4  # equal samples at full scale in a row; the share of them that spoils a recording
 SHORTEST_S, SHORT_S = 1.0, 10.0
 DC = 0.05  # of the signal's size
-LENGTHS = 0.02  # relative difference of durations that is only a tail
-GAIN_ONLY = 0.05  # ESR of the dry signal times a constant
+LENGTHS, GAIN_ONLY = 0.02, 0.05  # relative difference of durations that is only a tail; ESR of a constant gain
 JUMP = 3.0  # times the steps around it
 RATES = (44100, 48000, 88200, 96000, 32000, 22050)
 
 Severity = Literal["bad", "warning", "note"]
+ORDER = ("bad", "warning", "note")
 
 
 class Finding(NamedTuple):
@@ -69,24 +72,21 @@ def examine(
         raise TrainerError(f"delay {delay!r}: must be auto or a whole number of samples")
     rate = rate or dry.rate
     found = [*_rates(dry, wet), *_channels(dry, wet, channel)]
-    x, y = (sound.resample(sound.mono(one, channel), one.rate, rate) for one in (dry, wet))
-    found += [*_lengths(dry, wet), *_levels(dry, x, y, rate)]
-    if any(finding.kind in ("silence", "too short") and finding.severity == "bad" for finding in found):
+    x, y = (sound.mono(one, channel) for one in (dry, wet))
+    found += [*_lengths(dry, wet), *_levels(x, y)]
+    x, y = sound.resample(x, dry.rate, rate), sound.resample(y, wet.rate, rate)
+    if any(finding.kind in ("silence", "too short") for finding in found):
         return Report(found, None, 0, *align.shifted(x, y, 0), rate)
     lies = align.find(x, y, rate)
     late = lies.confidence >= UNSURE and lies.lag > ALIGNED_S * rate
     taken = delay if isinstance(delay, int) else max(0, lies.arrival - 1) if late else 0
     found += [*_placed(dry, wet, x, y, lies, rate, delay, taken)]
     x, y = align.shifted(x, y, taken)
-    if len(x) < SHORTEST_S * rate and not any(f.kind == "too short" for f in found):
+    if len(x) < SHORTEST_S * rate:
         found.append(_too_short(len(x) / rate))
     if lies.confidence >= UNALIGNED and len(x):
         found += _signals(x, y, rate)
-    return Report(sorted(found, key=_order), lies, taken, x, y, rate)
-
-
-def _order(finding: Finding) -> int:
-    return ("bad", "warning", "note").index(finding.severity)
+    return Report(sorted(found, key=lambda one: ORDER.index(one.severity)), lies, taken, x, y, rate)
 
 
 # --- what the files say -----------------------------------------------------------------------------------------------
@@ -131,8 +131,8 @@ def _lengths(dry: Recording, wet: Recording):
     if min(a, b) < SHORTEST_S:
         yield _too_short(min(a, b))
     elif min(a, b) < SHORT_S:
-        message = f"{min(a, b):.1f} s of sound are little"
-        yield Finding("short", "note", message, "what was not played is not learned", "record half a minute or more")
+        little = f"{min(a, b):.1f} s of sound are little"
+        yield Finding("short", "note", little, "what was not played is not learned", "record half a minute or more")
     if not _near(a, b):
         severity = "bad" if min(a, b) < 0.5 * max(a, b) else "warning"
         yield Finding(
@@ -157,7 +157,7 @@ def _too_short(seconds: float) -> Finding:
 # --- levels -----------------------------------------------------------------------------------------------------------
 
 
-def _levels(dry: Recording, x: np.ndarray, y: np.ndarray, rate: int):
+def _levels(x: np.ndarray, y: np.ndarray):
     for name, signal in (("dry", x), ("wet", y)):
         peak = float(np.abs(signal).max()) if len(signal) else 0.0
         if peak < SILENT:
@@ -165,8 +165,8 @@ def _levels(dry: Recording, x: np.ndarray, y: np.ndarray, rate: int):
             yield Finding("silence", "bad", f"the {name} file is silent", "there is nothing to learn", remedy)
             continue
         if peak < 10 ** (QUIET_DB / 20):
-            message = f"the {name} file peaks at {_db(peak):.0f} dB below full scale"
-            yield Finding("quiet", "warning", message.replace("-", ""), "noise and rounding are near", "turn it up")
+            message = f"the {name} file peaks at {-_db(peak):.0f} dB below full scale"
+            yield Finding("quiet", "warning", message, "noise and rounding are near", "turn it up")
         clipped = clipping(signal)
         if clipped:
             yield Finding(
@@ -188,13 +188,16 @@ def _levels(dry: Recording, x: np.ndarray, y: np.ndarray, rate: int):
 
 
 def clipping(x: np.ndarray) -> int:
-    """Samples in runs of four or more that stand still at full scale."""
-    peak = float(np.abs(x).max())
+    """Samples in runs of four or more that stand still at full scale, with a corner before or after them."""
+    size = np.abs(x)
+    peak = float(size.max())
     if peak < 0.98:
         return 0
-    edges = np.diff(np.concatenate([[0], (np.abs(x) >= 0.9995 * peak).astype(np.int8), [0]]))
-    runs = np.flatnonzero(edges < 0) - np.flatnonzero(edges > 0)
-    return int(runs[runs >= FLAT_RUN].sum())
+    edges = np.diff(np.concatenate([[0], (size >= peak - 1e-6).astype(np.int8), [0]]))
+    starts, ends = np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)
+    around = np.minimum(size[np.maximum(starts - 1, 0)], size[np.minimum(ends, len(x) - 1)])
+    runs = ends - starts
+    return int(runs[(runs >= FLAT_RUN) & (around < peak - 1e-3)].sum())
 
 
 def _db(amplitude: float) -> float:
@@ -370,3 +373,29 @@ def piece_length(x: np.ndarray) -> int:
     piece = int(gaps[np.argmax(counts)])
     regular = np.mean(jumps % piece == 0) > 0.9 and len(jumps) > 0.5 * (len(x) // piece)
     return piece if piece > 256 and regular else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print what there is to say about a pair; 1 where something is bad."""
+    parser = argparse.ArgumentParser(prog="python -m trainer.checks", description="What is wrong with a pair.")
+    parser.add_argument("dry")
+    parser.add_argument("wet")
+    parser.add_argument("--delay", default="auto", help="samples by which the wet file is late; found otherwise")
+    parser.add_argument("--channel", default="auto", help="auto, left, right, mix or a number from 0")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    args = parser.parse_args(arguments)
+    try:
+        delay, channel = (int(x) if x.lstrip("-").isdigit() else x for x in (args.delay, args.channel))
+        report = examine(sound.read(args.dry), sound.read(args.wet), delay=delay, channel=channel)
+    except TrainerError as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return 1
+    for finding in report.findings:
+        print(json.dumps(finding._asdict()) if args.json else f"{finding.severity:<8} {finding.kind}: {finding}")
+    if not report.findings and not args.json:
+        print("nothing is wrong with this pair")
+    return int(bool(report.bad))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -81,7 +81,7 @@ def measure(dry: np.ndarray, wet: np.ndarray, rate: int) -> Loop:
     """Latency, noise and steadiness of the loop from the return `[M]` of `capture_signal` `[N]`."""
     seconds = len(dry) / rate
     rest = wet[round(0.1 * rate) : round(0.7 * rate)].astype(np.float64)
-    noise = float(np.sqrt(np.mean(rest**2)))
+    noise = float(np.sqrt(np.mean(rest**2))) if len(rest) else 0.0
     arrivals = [_arrival(wet, round(at * rate), rate) for at in blips(seconds)]
     heard = [late for late in arrivals if late is not None]
     noise_db = 20 * np.log10(noise + 1e-10)
@@ -113,7 +113,7 @@ def measure(dry: np.ndarray, wet: np.ndarray, rate: int) -> Loop:
     length = round(AGAIN_S * rate)
     rise = round(0.2 * rate)  # what came before still rings
     once, more = wet[first + rise : first + length], wet[again + rise : again + length]
-    if len(more) == len(once) and np.abs(once).max() > 0:
+    if len(more) == len(once) > 0 and np.abs(once).max() > 0:
         differs = esr(more, once)
         if differs > REPEATS:
             findings.append(
@@ -144,9 +144,9 @@ def _arrival(wet: np.ndarray, at: int, rate: int) -> int | None:
 
 
 def _blip(rate: int) -> np.ndarray:
-    """A click of 0.2 ms, up and down, so that it passes a transformer."""
-    half = max(2, round(0.0001 * rate))
-    return np.concatenate([np.ones(half), -np.ones(half)])
+    """A click: one period of a sine of 0.2 ms, up and down, so that it passes a transformer."""
+    length = 2 * max(2, round(0.0001 * rate))
+    return np.sin(2 * np.pi * (np.arange(length) + 0.5) / length)
 
 
 def _steps(rate: int) -> np.ndarray:

@@ -277,3 +277,14 @@ def test_the_klon_is_made_of_pieces(fixtures):
     dry, wet = (one._replace(samples=one.samples[: 30 * RATE]) for one in (dry, wet))
     assert set(kinds(checks.examine(dry, wet))) == {"clipping", "offset", "pieces", "polarity"}
     assert checks.piece_length(dry.samples[:, 0]) == 11025
+
+
+def test_the_list_can_be_printed(dry, tmp_path, capsys):
+    for name, x in (("dry", dry), ("wet", device(dry)), ("other", device(dry)[::-1])):
+        sound.write(str(tmp_path / f"{name}.wav"), x, RATE)
+    assert checks.main([str(tmp_path / "dry.wav"), str(tmp_path / "wet.wav")]) == 0
+    assert "nothing is wrong" in capsys.readouterr().out
+    assert checks.main([str(tmp_path / "dry.wav"), str(tmp_path / "other.wav"), "--json"]) == 1
+    assert '"kind": "unaligned"' in capsys.readouterr().out
+    assert checks.main([str(tmp_path / "dry.wav"), str(tmp_path / "none.wav")]) == 1
+    assert "none.wav: cannot be read" in capsys.readouterr().err
