@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from .doctor import NO_PORTAUDIO
 from .errors import RackError
 
 BLOCK = 1024  # samples asked for; a capture needs no low latency
@@ -104,7 +103,7 @@ def play(x: np.ndarray, rate: int, device: str, output: int, input: int, progres
     try:
         import sounddevice as sd
     except OSError:
-        raise RackError(NO_PORTAUDIO) from None
+        raise RackError("PortAudio is missing; nafx-rack doctor says how to install it") from None
     out = np.concatenate([x, np.zeros(round(TAIL_S * rate), np.float32)])
     heard, at, lost, called = np.zeros_like(out), 0, 0, time.monotonic()
 
