@@ -56,14 +56,33 @@ def initial_weights(positions: Float[np.ndarray, "N D"], targets: int, seed: int
     into[:, :dimensions] = 3.0 * angles / np.linalg.norm(angles, axis=1, keepdims=True)
     centres = np.zeros((HIDDEN, INPUTS))
     centres[:, :dimensions] = rng.permuted(np.tile((np.arange(HIDDEN)[:, None] + 0.5) / HIDDEN, dimensions), axis=0)
-    for unit, (a, b) in enumerate(edges(positions)[:HIDDEN]):
-        way = positions[b] - positions[a]
-        length = max(np.linalg.norm(way), 1e-3)
-        into[unit, :dimensions] = WIDTH * way / length**2
-        centres[unit, :dimensions] = (positions[a] + positions[b]) / 2
     bias = -(into * centres).sum(axis=1)
+    for unit, (a, b) in enumerate(edges(positions)[:HIDDEN]):
+        into[unit], bias[unit] = _step(positions[a], positions[b])
     arrays = into, bias, np.zeros((targets, HIDDEN)), np.zeros(targets)
     return Weights(*(np.asarray(array, np.float32) for array in arrays))
+
+
+def aimed(weights: Weights, positions: Float[np.ndarray, "N D"], missed: Float[np.ndarray, " N"]) -> Weights:
+    """The same mapping, nearly, with its idlest units made steps to the neighbours of the examples it misses.
+
+    `missed` is a mask. The outputs of those units are zero again.
+    """
+    wide = np.pad(np.asarray(positions, np.float64), ((0, 0), (0, INPUTS - positions.shape[1])))
+    into, bias, out = (np.array(array, np.float32) for array in weights[:3])
+    swing = np.ptp(np.tanh(wide @ into.T + bias), axis=0) * np.abs(out).max(axis=0)
+    wanted = [(a, b) for a, b in edges(positions) if missed[a] or missed[b]]
+    for unit, (a, b) in zip(np.argsort(swing), wanted, strict=False):
+        into[unit], bias[unit] = _step(np.asarray(positions[a]), np.asarray(positions[b]))
+        out[:, unit] = 0
+    return weights._replace(into=into, bias=bias, out=out)
+
+
+def _step(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, float]:
+    """Input weights and bias of a unit that rises from one place to another."""
+    way = b - a
+    slope = WIDTH * way / max(float(np.linalg.norm(way)), 1e-3) ** 2
+    return np.pad(slope, (0, INPUTS - len(way))), float(-slope @ (a + b) / 2)
 
 
 def edges(positions: Float[np.ndarray, "N D"]) -> list[tuple[int, int]]:

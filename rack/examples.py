@@ -66,7 +66,7 @@ def fingerprint(examples: Examples) -> str:
     """A word for all that a mapping is made from; names and order do not count."""
     wanted = glided(examples)
     points = sorted(
-        (example.position, sorted((key, example.values[key]) for key in wanted if key in example.values))
+        ([*map(float, example.position)], sorted((k, float(v)) for k, v in example.values.items() if k in wanted))
         for example in examples.examples
     )
     return hashlib.sha256(msgspec.json.encode((examples.knobs, points))).hexdigest()[:16]

@@ -17,20 +17,21 @@ import numpy as np
 import optax
 from jaxtyping import Float
 
-from jaxmodels.superknob import INPUTS, MARGIN, Weights, drive, initial_weights
+from jaxmodels.superknob import HIDDEN, INPUTS, MARGIN, Weights, aimed, drive, initial_weights
 
 from .config import TrainerError
 
 SIZES = (16, 64)  # of examples and of knobs; a program is compiled for the smallest that holds them
 STEPS = 1500
 LEARNING_RATE = 0.08
+FINE_RATE = 0.05  # the same for going on from weights that play well
 LAST_SHARE = 0.05  # of the learning rate, at the end of the schedule
-MET = 1e-6  # mean square error at the examples, from which on it is good
+MET = 7e-7  # mean square error at the examples, from which on it is good
 SLACK = 0.01  # of a knob's travel: so far it may leave its range at a guide point, for the examples' sake
 GUIDE_WEIGHT = 2.0
 GRID = 11  # guide points a side, with two knobs
 ENOUGH = 0.003  # rmse at the examples, with which no other beginning is tried
-BEGINNINGS = 3
+BEGINNINGS = 3  # for no more examples than units can tell apart
 CURVE = 64  # points of the loss
 
 
@@ -62,9 +63,13 @@ def fit(
     count, knobs = values.shape
     problem = _problem(positions, values)
     best, done = None, 0
-    for attempt in range(BEGINNINGS + (start is not None)):
-        first = start if start is not None and attempt == 0 else initial_weights(positions, knobs, seed + attempt)
-        found, taken, curve = jax.device_get(_descend(_widened(first, problem.values.shape[1]), problem, steps))
+    beginnings = BEGINNINGS if count <= HIDDEN + 1 else 1
+    for attempt in range(beginnings + (start is not None)):
+        if start is not None and attempt == 0:
+            first, task, rate = *_kept(start, problem, positions), FINE_RATE
+        else:
+            first, task, rate = initial_weights(positions, knobs, seed + attempt), problem, LEARNING_RATE
+        found, taken, curve = jax.device_get(_descend(_widened(first, problem.values.shape[1]), task, rate, steps))
         done += int(taken)
         residuals, rmse = _missed(found, problem, count)
         if best is None or rmse < best.rmse:
@@ -159,6 +164,24 @@ def ranges(
     return low, high
 
 
+def _kept(start: Weights, problem: _Problem, positions: np.ndarray) -> tuple[Weights, _Problem]:
+    """Where to go on from, and a problem whose guides stay where `start` plays the examples around them already."""
+    known = problem.mask > 0
+    start = _widened(start, known.shape[1])
+    error = np.where(known, np.abs(np.asarray(_drive(start, problem.positions)) - problem.values), 0)
+    missed = error.max(axis=1)[: len(positions)] > SLACK
+    distance = np.linalg.norm(problem.guides[:, None, : positions.shape[1]] - positions[None], axis=-1)
+    settled = 2 * distance.min(axis=1) < np.where(missed, distance, np.inf).min(axis=1)
+    if positions.shape[1] == 1:  # the examples on both sides
+        order = np.argsort(positions[:, 0])
+        right = np.searchsorted(positions[order, 0], problem.guides[:, 0])
+        sides = [order[np.clip(right + side, 0, len(order) - 1)] for side in (-1, 0)]
+        settled = ~missed[sides[0]] & ~missed[sides[1]]
+    old = np.clip(np.asarray(_drive(start, problem.guides)), problem.low, problem.high)
+    low, high = (np.where(settled[:, None], old, bound).astype(np.float32) for bound in (problem.low, problem.high))
+    return aimed(start, positions, missed), problem._replace(low=low, high=high)
+
+
 def _missed(weights: Weights, problem: _Problem, count: int) -> tuple[np.ndarray, float]:
     """Residuals [N] and rmse of what is heard: clipped to the range of each knob's examples."""
     known = problem.mask > 0
@@ -174,9 +197,12 @@ _drive = jax.jit(drive)
 
 
 @partial(jax.jit, static_argnames="steps")
-def _descend(weights: Weights, problem: _Problem, steps: int):
+def _descend(weights: Weights, problem: _Problem, rate: float, steps: int):
     """The best weights on the way, how many steps it took, and the loss along them [CURVE]."""
-    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps, LAST_SHARE))
+    optimizer = optax.chain(
+        optax.scale_by_adam(),
+        optax.scale_by_learning_rate(optax.cosine_decay_schedule(1.0, steps, LAST_SHARE)),
+    )
     taught = jnp.sum(problem.mask)
     driven = jnp.maximum(jnp.sum(jnp.max(problem.mask, axis=0)), 1.0) * len(problem.guides)
 
@@ -193,6 +219,7 @@ def _descend(weights: Weights, problem: _Problem, steps: int):
         better = value < least
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), weights, best)
         updates, moments = optimizer.update(gradient, moments, weights)
+        updates = jax.tree.map(lambda u: rate * u, updates)
         curve = curve.at[number * CURVE // steps].set(value)
         least = jnp.minimum(value, least)
         return number + 1, optax.apply_updates(weights, updates), moments, best, least, curve, good

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rack.examples import ExampleError, Examples, Mapping, check, fingerprint, glided
+from rack.examples import Example, ExampleError, Examples, Mapping, check, fingerprint, glided
 from rack.protocol import Failed, Taught, Teach
 from rack.superknob import packed, weights
 
@@ -46,11 +46,6 @@ def _taught(order: Teach) -> Taught:
         packed(*map(np.asarray, found.weights)),
         fingerprint(order.examples),
     )
-    missed = [
-        f"{example.name!r} is missed by {residual:.3f}"
-        for example, residual in zip(examples, found.residuals, strict=True)
-        if residual > MISSED
-    ]
     return Taught(
         order.ticket,
         mapping,
@@ -59,8 +54,18 @@ def _taught(order: Teach) -> Taught:
         found.steps,
         found.seconds,
         tuple(found.curve.tolist()),
-        (*remark, *missed),
+        (*remark, *_missed(examples, found.residuals)),
     )
+
+
+def _missed(examples: tuple[Example, ...], residuals: np.ndarray) -> tuple[str, ...]:
+    """A sentence where an example is not met, about the worst."""
+    count, worst = int((residuals > MISSED).sum()), int(np.argmax(residuals))
+    if not count:
+        return ()
+    others = f" and {count - 1} more less" if count > 1 else ""
+    name, by = examples[worst].name, residuals[worst]
+    return (f"{name!r} is missed by {by:.2f}{others}; train on, delete some, or use interpolation, which is exact",)
 
 
 def _start(mapping: Mapping | None, keys: tuple[str, ...], examples: Examples):
