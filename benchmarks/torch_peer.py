@@ -1,4 +1,4 @@
-"""PyTorch on one thread, eager: recurrent networks with state in and out, and the micro-TCN in two ways of streaming."""
+"""PyTorch on one thread, eager: recurrent networks with state in and out, the micro-TCN streamed in two ways."""
 
 from __future__ import annotations
 

@@ -59,6 +59,7 @@ def memory_map(plan: Plan) -> tuple[tuple[Place | None, ...], tuple[tuple[int, i
 
 
 def whole_pieces(columns: int) -> int:
+    """The columns rounded up to whole pieces."""
     return -(-columns // PIECE) * PIECE
 
 
@@ -131,10 +132,12 @@ def split(flat, tensors: tuple[Tensor, ...]) -> dict[str, Array]:
 
 
 def weigh(tensors: tuple[Tensor, ...]) -> int:
+    """How many numbers these tensors are."""
     return sum(math.prod(tensor.shape) for tensor in tensors)
 
 
 def skip_start(p, name, conv, like):
+    """What the sum of a skip path begins with: the bias, or zeros, `[C, T]` as long as `like`."""
     if conv.bias:
         return _column(p[f"{name}.bias"], like)
     return jnp.zeros((conv.out_channels, like.shape[1]), jnp.float32)

@@ -166,6 +166,7 @@ def layer_tensors(array: LayerArray, layer: Layer) -> tuple[Tensor, ...]:
 
 
 def head_tensors(array: LayerArray) -> tuple[Tensor, ...]:
+    """The tensors of an array's head convolution: the weight, and the bias where it has one."""
     head = array.head
     return tuple(_pair("head", head.out_channels, array.skip, 1, (head.kernel_size,))[: 2 if head.bias else 1])
 

@@ -203,6 +203,13 @@ def capture(args: argparse.Namespace) -> int:
     return capture.main(args)
 
 
+def train(args: argparse.Namespace) -> int:
+    """Train a model."""
+    from . import train
+
+    return train.main(args)
+
+
 def bench(args: argparse.Namespace) -> int:
     """Measure speed."""
     from . import bench
@@ -357,6 +364,10 @@ def _add_offline(add) -> None:
     command.add_argument("--signal", metavar="FILE", default="", help="play this file instead")
     command.add_argument("--delay", metavar="N", type=_whole(0, 1 << 20), help="the loop's latency, if you know better")
     command.add_argument("--force", action="store_true", help="write over an earlier capture")
+
+    from . import train as training
+
+    training.arguments(add("train", train, "turn recordings into a model", json=True))
 
     command = add("bench", bench, "measure nanoseconds per sample", json=True)
     command.add_argument("--quick", action="store_true", help="fewer and shorter runs")

@@ -74,7 +74,7 @@ def weights(mapping: Mapping) -> Weights:
     shapes = ((HIDDEN, INPUTS), (HIDDEN,), (count, HIDDEN), (count,))
     needed = sum(math.prod(shape) for shape in shapes)
     if len(mapping.weights) != 4 * needed or not len(mapping.low) == len(mapping.high) == count:
-        held = f"{len(mapping.weights)} bytes where {count} knobs need {4 * needed}"
+        held = f"{len(mapping.weights)} bytes instead of {4 * needed}"
         raise ExampleError(f"the SuperKnob's mapping holds {held}; train it again")
     numbers = np.frombuffer(mapping.weights, "<f4").astype(np.float64)
     if not np.isfinite(numbers).all():

@@ -168,6 +168,7 @@ def submodels(model: Model) -> list[tuple[float, Model]]:
 
 
 def parts(model: Model) -> list[Model]:
+    """The models of a Sequential, in order. Raises ModelFileError."""
     found = model.config.get("models")
     if not isinstance(found, list) or not 0 < len(found) <= MOST_MODELS:
         raise model.refuse(f"config.models is {shown(found)}, must be a list of 1 to {MOST_MODELS}")

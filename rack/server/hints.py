@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from ..protocol import SlotView
+from .line import LIMITER_ID
 
 HOT_DB = 1.0  # dBFS peak at the model
 QUIET_DB = -40.0
@@ -65,3 +66,14 @@ def _hint(slot: SlotView, loudest_db: float, seconds: float) -> list[str]:
     if NOTHING_DB < loudest_db < QUIET_DB and seconds >= LOOK_BACK_S and not calibrated:
         return [f"{slot.id}: too quiet for its capture, below {QUIET_DB:.0f} dBFS; turn input_db up, or the sound card"]
     return []
+
+
+def in_words(kind: str, text: str, slot: str | None) -> str:
+    """A trouble of the engine for people; `slot` is whose it is, "" the limiter's, None nobody's."""
+    name = f"slot {slot}" if slot else "the limiter" if slot == LIMITER_ID else "the rack"
+    said = {
+        "nonfinite": f"{name} made something that is no sound; it was silenced and begins anew",
+        "exception": f"an error in the audio callback: {text}",
+        "late": f"blocks come late: {text}",
+    }
+    return said.get(kind, text)

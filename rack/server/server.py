@@ -16,36 +16,17 @@ from typing import Any
 
 from msgspec.structs import asdict, replace
 
-from .. import paths
+from .. import paths, protocol
 from ..catalogue import BoxInfo
 from ..config import LIMITER, Slot
-from ..protocol import (
-    AudioView,
-    Built,
-    EngineReady,
-    Failed,
-    FromEngine,
-    FromWorkshop,
-    Fused,
-    Line,
-    Mute,
-    Quit,
-    Record,
-    Refused,
-    Source,
-    Stream,
-    Streaming,
-    Took,
-    Trouble,
-    WorkshopReady,
-)
+from ..protocol import AudioView, Built, Failed, FromEngine, FromWorkshop
 from ..shared import Shared
 from . import children, health, state, world
 from .beginning import first_state, problems_of
 from .children import Child
 from .clients import Clients
 from .devices import DeviceWatch
-from .hints import Hints
+from .hints import Hints, in_words
 from .journal import journal_of, write_journal
 from .keys import ChangeError, ResetMeters, Save, Stop, change, get
 from .librarykeys import MakeAhead, Mark, WatchFolder
@@ -53,7 +34,7 @@ from .line import LIMITER_ID, Planner, Wanted
 from .lock import listen
 from .meters import Meters
 from .shelf import Shelf, models, nearby
-from .state import Facts, State
+from .state import Facts, State, facts_of
 from .tape import Tape, TapeError
 
 logger = logging.getLogger(__name__)
@@ -130,7 +111,7 @@ class Server:
         self.devices.watch(None)
         if self.state.recording:
             await self._end_recording(self.state.recording)
-        await asyncio.gather(self.engine.stop(Quit(), 1.5), self.workshop.stop(), self.shelf.stop())
+        await asyncio.gather(self.engine.stop(protocol.Quit(), 1.5), self.workshop.stop(), self.shelf.stop())
         self.tape.close()
         if self._writing:
             await self._writing
@@ -187,9 +168,9 @@ class Server:
         self.shelf.use(models(after) - models(before))
         finishing = self._end_recording(before.recording) if before.recording and not after.recording else None
         if after.mute != before.mute:
-            self.engine.send(Mute(after.mute))
+            self.engine.send(protocol.Mute(after.mute))
         if after.source != before.source:
-            self.engine.send(Source(after.source.kind != "input"))
+            self.engine.send(protocol.Source(after.source.kind != "input"))
         if self._structure(after) != self._structure(before):
             self._plan()
         else:
@@ -199,9 +180,9 @@ class Server:
             self._write_soon()
         return finishing
 
-    def _to_engine(self, message: Stream | Line) -> None:
+    def _to_engine(self, message: protocol.Stream | protocol.Line) -> None:
         """What the planner says; where that opens a stream, the tapes go along."""
-        if isinstance(message, Stream):
+        if isinstance(message, protocol.Stream):
             before, self.stream = self.stream, message
             if message.rate != before.rate:
                 self._play_source(self.state)
@@ -211,8 +192,8 @@ class Server:
         self.engine.send(message)
 
     @staticmethod
-    def _stream(of: State) -> Stream:
-        return Stream(**asdict(of.audio), channels=of.scene.rack.channels)
+    def _stream(of: State) -> protocol.Stream:
+        return protocol.Stream(**asdict(of.audio), channels=of.scene.rack.channels)
 
     def _structure(self, of: State) -> tuple:
         """What the engine's line depends on: turning knobs leaves it alone."""
@@ -304,7 +285,7 @@ class Server:
             self.tape.record(Path(path), rate=self.stream.rate, channels=self.stream.channels)
         except OSError as error:
             raise ChangeError(f"record: {path} cannot be written: {error.strerror or error}") from None
-        self.engine.send(Record(True))
+        self.engine.send(protocol.Record(True))
 
     def _end_recording(self, path: str) -> asyncio.Task:
         """End a recording; the task is done when the file is whole."""
@@ -313,7 +294,7 @@ class Server:
             seconds = await asyncio.to_thread(self.tape.finish, settle_s)
             self.clients.notice("info", f"recorded {seconds:.1f} s to {path}")
 
-        self.engine.send(Record(False))
+        self.engine.send(protocol.Record(False))
         settle_s = 0.05 + 2 * self.stream.block / self.stream.rate
         self._finishing = asyncio.create_task(finish())
         return self._finishing
@@ -322,7 +303,7 @@ class Server:
         self.clients.notice("error", text)
         if recording:
             self.state = replace(self.state, recording="")
-            self.engine.send(Record(False))
+            self.engine.send(protocol.Record(False))
             self._show()
 
     async def _save(self, name: str) -> None:
@@ -352,21 +333,13 @@ class Server:
 
     def _from_workshop(self, message: Any) -> None:
         match message:
-            case WorkshopReady():
+            case protocol.WorkshopReady():
                 self.planner.workshop_ready()
-            case Fused():
+            case protocol.Fused():
                 self.planner.fused(message)
                 self._prepare_soon()
             case Built():
-                facts = Facts(
-                    knobs=message.knobs,
-                    latency=message.latency,
-                    receptive_field=message.receptive_field,
-                    parameters=message.parameters,
-                    sample_rate=message.sample_rate,
-                    input_db=message.input_db,
-                    remarks=message.remarks,
-                )
+                facts = facts_of(message)
                 if self.planner.spec_of(message.ticket) and self._made_ahead(message, facts):
                     return
                 self._answered(message.ticket, self.planner.built(message), facts)
@@ -414,24 +387,24 @@ class Server:
 
     def _from_engine(self, message: Any) -> None:
         match message:
-            case EngineReady():
-                self.engine.send(Mute(self.state.mute))
-                self.engine.send(Source(self.state.source.kind != "input"))
-                self.engine.send(Record(bool(self.state.recording)))
+            case protocol.EngineReady():
+                self.engine.send(protocol.Mute(self.state.mute))
+                self.engine.send(protocol.Source(self.state.source.kind != "input"))
+                self.engine.send(protocol.Record(bool(self.state.recording)))
                 self.planner.engine_ready()
-            case Streaming():
+            case protocol.Streaming():
                 self.audio = AudioView(message.backend, message.device, message.rate, message.block, message.message)
                 if message.message:
                     self.clients.notice("warning", message.message)
                 stands_in = message.backend == "null" and self.stream.backend != "null"
                 self.devices.watch(self.stream if stands_in else None)
                 self._show()
-            case Took(number, at):
+            case protocol.Took(number, at):
                 self.planner.took(number)
                 if 0.0 < self._changed_at < at and not self.planner.building:
                     self._switch_ms, self._changed_at = (at - self._changed_at) * 1e3, 0.0
                 self._prepare_soon()
-            case Refused(number, error):
+            case protocol.Refused(number, error):
                 again = time.monotonic() - self._retried_at > RETRY_S
                 if self.planner.refused(number, again):
                     self._retried_at = time.monotonic()
@@ -439,22 +412,14 @@ class Server:
                 else:
                     self.clients.notice("error", f"the engine cannot play this rack: {error}")
                 self._show()
-            case Trouble(kind, text, row):
-                self.clients.notice("error" if kind == "exception" else "warning", self._trouble(kind, text, row))
-
-    def _trouble(self, kind: str, text: str, row: int) -> str:
-        slot = self.planner.id_of(row)
-        name = f"slot {slot}" if slot else "the limiter" if slot == LIMITER_ID else "the rack"
-        said = {
-            "nonfinite": f"{name} made something that is no sound; it was silenced and begins anew",
-            "exception": f"an error in the audio callback: {text}",
-            "late": f"blocks come late: {text}",
-        }
-        return said.get(kind, text)
+            case protocol.Trouble(kind, text, row):
+                self.clients.notice(
+                    "error" if kind == "exception" else "warning", in_words(kind, text, self.planner.id_of(row))
+                )
 
     def _device_is_back(self) -> None:
         self.clients.notice("info", "the sound device is there; the rack moves to it")
-        self.engine.renew(Quit())
+        self.engine.renew(protocol.Quit())
 
     def _engine_died(self, reason: str) -> None:
         self.planner.engine_gone()
@@ -473,11 +438,3 @@ class Server:
 def _remembered(of: State) -> tuple:
     """What the journal keeps of a state."""
     return of.scene, of.edited, of.bypass, of.mute, of.source, of.audio
-
-
-if __name__ == "__main__":
-    import sys
-
-    from .__main__ import main
-
-    sys.exit(main())

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ..catalogue import BoxInfo, KnobInfo
 from ..checks import check_knob
 from ..config import MODEL, OF_FILES, Audio, Rack, Racks, Slot, SourceChoice
-from ..protocol import AudioView, BoxSpec, SlotView, View
+from ..protocol import AudioView, BoxSpec, Built, SlotView, View
 
 DEEPEST_UNDO = 200
 
@@ -29,6 +29,11 @@ class Facts(msgspec.Struct, frozen=True):
     input_db: float | None = None
     remarks: tuple[str, ...] = ()
     error: str = ""
+
+
+def facts_of(built: Built) -> Facts:
+    """What the workshop says with a box that it has made."""
+    return Facts(**{name: getattr(built, name) for name in Facts.__struct_fields__ if name != "error"})
 
 
 class Scene(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ LARGE_PRODUCT = 1 << 15  # multiplications; a larger product of matrices is bett
 
 
 def as_one_loop(step, states, x):
-    """`step(states, x) -> (states, y, rest)`, the same answer, as the body of a loop that runs once; y is shaped as x."""
+    """`step(states, x) -> (states, y, rest)`, the same answer, as a loop that runs once; y is shaped as x."""
     once = (x[0, 0] < jnp.inf).astype(jnp.int32)  # which the compiler cannot know; it would dissolve the loop
     rest = jax.tree.map(lambda out: jnp.zeros(out.shape, out.dtype), jax.eval_shape(step, states, x)[2])
 

@@ -439,11 +439,8 @@ def test_folders_of_the_library(tmp_path):
 
     racks, problems = read('folders = ["captures", "/mnt/nam", "~/x"]')
     assert racks.library == (str(tmp_path / "captures"), "/mnt/nam", str(Path("~/x").expanduser())) and not problems
-    for said, text in {
-        'folders = "x"': "must be a list of folders",
-        "folders = [1]": "must be",
-        "folder = []": "did you",
-    }.items():
+    wrong = {'folders = "x"': "must be a list of folders", "folders = [1]": "must be", "folder = []": "did you"}
+    for said, text in wrong.items():
         racks, (problem,) = read(said)
         assert racks.library == () and text in str(problem) and problem.line == 2
     text = '[library]\nfolders = ["captures"]  # mine\n[racks.one]\n'

@@ -213,7 +213,7 @@ def test_switches_alone_need_no_network(tmp_path):
 @pytest.mark.parametrize(
     ("mapping", "said"),
     [
-        (Mapping(1, ("drive.gain",), (0.0,), (1.0,), b"short"), "5 bytes where 1 knobs need 260"),
+        (Mapping(1, ("drive.gain",), (0.0,), (1.0,), b"short"), "5 bytes instead of 260"),
         (Mapping(1, ("drive.gain",), (), (), packed(np.zeros(65))), "train it again"),
         (Mapping(1, ("drive.gain",), (0.0,), (1.0,), packed(np.full(65, np.nan))), "not finite"),
     ],

@@ -31,7 +31,7 @@ class Folder:
 def folders(tree: Mapping[str, int]) -> list[Folder]:
     """A line for every folder that holds models, below the ones that it lies in.
 
-    Folders that only lead to one other are joined to it: `/home/me/captures/amps`.
+    Folders that only lead to one other are joined to it: `/music/captures/amps`.
     """
     root: dict = {}
     for path, count in tree.items():

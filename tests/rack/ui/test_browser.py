@@ -20,7 +20,7 @@ from .fake import lead
 from .stage import Stage, stage
 from .test_windows import closed, opened
 
-TOP = "/home/me/captures"
+TOP = "/music/captures"
 FACTS = {"architecture": "LSTM 1x16", "sample_rate": 48000, "parameters": 1153}
 CAPTURES = {
     f"{TOP}/amps/plexi lead.nam": {**FACTS, "gear": "Marshall 1959", "esr": 0.004, "author": "J. Doe"},
