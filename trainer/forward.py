@@ -7,6 +7,7 @@ the network hears, and what lies before a recording is silence, so the answer is
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -33,13 +34,15 @@ class Forward(NamedTuple):
     recurrent: bool = False
 
 
-def of(effect: Effect) -> Forward:
-    """How to train this network. Raises TrainerError where it cannot be."""
+def of(effect: Effect, held: bool = False) -> Forward:
+    """How to train this network; `held`: its knobs never move. Raises TrainerError where it cannot be trained."""
     if isinstance(effect, LSTM | GRU):
         return Forward(0, lambda effect, batch: bptt.initial_states(effect, batch), _shared(_recurrent), True)
     if effect.receptive_field is None:
         raise TrainerError(f"network: a {type(effect).__name__} is not trained here")
-    run = {SteerableTCN: tcn.steerable, MicroTCN: tcn.micro}.get(type(effect), _streamed)
+    run = {SteerableTCN: partial(tcn.steerable, held=held), MicroTCN: partial(tcn.micro, held=held)}.get(
+        type(effect), _streamed
+    )
     context = effect.receptive_field - 1
     return Forward(context, lambda effect, batch: (), _cut(run, context))
 

@@ -1,29 +1,33 @@
 """TCNs in batches, for training: whole segments at once, each with the past it needs, nothing padded.
 
-`[B, C, T]` here. Knobs stand still within a segment; where they are, the modulation's scale goes into the weights.
+Time-major, `[B, T, C]`: XLA's convolutions on a CPU want it so, and copy everything that lies otherwise. Knobs stand
+still within a segment. Where they stand alike in all of them (`held`), the modulation goes into weights and bias, and a
+block is one function with a derivative of its own: a step is then little more than its convolutions.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-PLAIN = ("NCH", "OIH", "NCH")
+PLAIN = ("NHC", "HIO", "NHC")
 
 
-def steerable(effect, x):
+def steerable(effect, x, held: bool = False):
     """A `SteerableTCN`: `[B, receptive_field - 1 + T, 1 + K] -> [B, T]`."""
-    return _blocks(effect, x, _values(effect, x))[:, 0]
+    return _blocks(effect, x, _values(effect, x), held)[..., 0]
 
 
-def micro(effect, x):
+def micro(effect, x, held: bool = False):
     """A `MicroTCN`: `[B, receptive_field - 1 + T, 1 + K] -> [B, T]`."""
     conditions = _values(effect, x)
     for layer in effect.conditioning:
         conditions = jax.nn.relu(conditions @ layer.weight[...].T + layer.bias[...][None])
-    y = _blocks(effect, x, conditions)
-    return jnp.tanh(jnp.einsum("c,bct->bt", effect.output_weight[0], y) + effect.output_bias[0])
+    y = _blocks(effect, x, conditions, held)
+    return jnp.tanh(y @ effect.output_weight[0] + effect.output_bias[...][None])
 
 
 def _values(effect, x):
@@ -31,34 +35,96 @@ def _values(effect, x):
     return jnp.concatenate([knob.value(x[:, 0, 1 + k : 2 + k]) for k, knob in enumerate(effect.knobs)], axis=1)
 
 
-def _blocks(effect, x, conditions):
-    signal = x[:, None, :, 0]
+def _blocks(effect, x, conditions, held):
+    signal = x[..., :1]
     for block in effect.blocks:
-        signal = _block(block, signal, conditions @ block.film_weight[...].T + block.film_bias[...][None])
+        film = conditions @ block.film_weight[...].T + block.film_bias[...][None]
+        gamma, beta = jnp.split(film[:, None], 2, axis=2)
+        weight, conv = block.conv.weight[...].transpose(2, 1, 0), block.conv
+        bias = jnp.zeros_like(beta[0]) if conv.bias is None else conv.bias[...][None]
+        places = conv.dilation, block.lookback, block.residual_delay
+        slope, residual = block.slope[...], block.residual[...].T
+        if held:
+            weight, bias = gamma[0, :, None] * weight, (gamma[0] * bias + beta[0])[0]
+            signal = _held(places, signal, weight, bias, slope, residual)
+        else:
+            y = gamma * (convolve(_near(places, weight, signal), weight, conv.dilation) + bias[None]) + beta
+            signal = _bent(y, slope) + _through(residual, _late(places, signal))
     return signal
 
 
-def _block(block, x, film):
-    gamma, beta = jnp.split(film[:, :, None], 2, axis=1)
-    weight, dilation = block.conv.weight[...], block.conv.dilation
-    lookback = block.lookback
-    short = x[:, :, lookback - block.conv.lookback :]
-    y = gamma * convolve(short, weight, dilation)
-    y = y + (beta if block.conv.bias is None else beta + gamma * block.conv.bias[...][None, :, None])
-    y = jnp.maximum(y, 0) + block.slope[...][None, :, None] * jnp.minimum(y, 0)
-    start = lookback - block.residual_delay
-    late, residual = x[:, :, start : start + y.shape[2]], block.residual[...]
-    return y + (jnp.einsum("oi,bit->bot", residual, late) if residual.ndim == 2 else residual[None, :, None] * late)
+def _near(places, weight, x):
+    """What of a block's input its convolution hears."""
+    dilation, lookback, _ = places
+    return x[:, lookback - (len(weight) - 1) * dilation :]
+
+
+def _late(places, x):
+    """The input as the residual hears it."""
+    _, lookback, delay = places
+    return x[:, lookback - delay : x.shape[1] - delay]
+
+
+def _bent(y, slope):
+    return jnp.maximum(y, 0) + slope[None, None] * jnp.minimum(y, 0)
+
+
+def _through(weight, x):
+    return x @ weight if weight.ndim == 2 else weight[None, None] * x
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _held(places, x, weight, bias, slope, residual):
+    return _held_forward(places, x, weight, bias, slope, residual)[0]
+
+
+def _held_forward(places, x, weight, bias, slope, residual):
+    u = convolve(_near(places, weight, x), weight, places[0]) + bias[None, None]
+    return _bent(u, slope) + _through(residual, _late(places, x)), (x, u, weight, slope, residual)
+
+
+def _held_backward(places, saved, d_y):
+    x, u, weight, slope, residual = saved
+    dilation, lookback, delay = places
+    late = _late(places, x)
+    d_u = lax.optimization_barrier(d_y * jnp.where(u > 0, 1.0, slope[None, None]))
+    d_slope = jnp.sum(d_y * jnp.minimum(u, 0), axis=(0, 1) if len(slope) > 1 else None).reshape(slope.shape)
+    d_near, d_weight = _convolve_backward(_near(places, weight, x), weight, dilation, d_u)
+    _, back = jax.vjp(_through, residual, late)
+    d_residual, d_late = back(d_y)
+    d_x = jnp.pad(d_near, ((0, 0), (x.shape[1] - d_near.shape[1], 0), (0, 0)))
+    d_x = d_x + jnp.pad(d_late, ((0, 0), (lookback - delay, delay), (0, 0)))
+    d_x = lax.optimization_barrier(d_x)
+    return d_x, d_weight, jnp.sum(d_u, axis=(0, 1)), d_slope, d_residual
+
+
+_held.defvjp(_held_forward, _held_backward)
 
 
 def convolve(x, weight, dilation: int):
-    """A dilated convolution without padding, `[B, I, L] -> [B, O, L - lookback]`; oldest tap first."""
-    outputs, inputs, width = weight.shape
-    length = x.shape[2] - (width - 1) * dilation
-    taps = [slice(k * dilation, k * dilation + length) for k in range(width)]
+    """A dilated convolution without padding, `[B, L, I] -> [B, L - lookback, O]`; weight `[K, I, O]`, oldest first."""
+    width, inputs, outputs = weight.shape
+    length = x.shape[1] - (width - 1) * dilation
     if inputs == 1:  # a product with the taps side by side: the library's own is slow for one channel
-        return jnp.einsum("ok,bkt->bot", weight[:, 0], jnp.concatenate([x[:, :, tap] for tap in taps], axis=1))
-    if outputs == 1:  # a product for each tap, then shifted sums
-        each = jnp.einsum("ik,bit->bkt", weight[0], x)
-        return sum((each[:, k : k + 1, tap] for k, tap in enumerate(taps)), jnp.zeros((len(x), 1, length)))
+        return _taps(x, width, dilation, length) @ weight[:, 0]
+    if outputs == 1:  # a product for all taps, then shifted sums
+        each = x @ weight[..., 0].T
+        parts = (each[:, k * dilation : k * dilation + length, k : k + 1] for k in range(width))
+        return sum(parts, jnp.zeros((len(x), length, 1)))
     return lax.conv_general_dilated(x, weight, (1,), "VALID", rhs_dilation=(dilation,), dimension_numbers=PLAIN)
+
+
+def _taps(x, width, dilation, length):
+    """`[B, L, 1] -> [B, T, K]`: the signal at each tap."""
+    return jnp.concatenate([x[:, k * dilation : k * dilation + length] for k in range(width)], axis=2)
+
+
+def _convolve_backward(x, weight, dilation, d_y):
+    """Gradients of a convolution in its signal and its weight."""
+    width, inputs, outputs = weight.shape
+    lookback, length = (width - 1) * dilation, d_y.shape[1]
+    if outputs == 1 and inputs > 1:
+        around = jnp.pad(d_y, ((0, 0), (lookback, lookback), (0, 0)))
+        met = _taps(around, width, dilation, length + lookback)[..., ::-1]  # [B, L, K]: what each sample met
+        return met @ weight[..., 0], jnp.einsum("bti,btk->ki", x, met)[..., None]
+    return jax.vjp(partial(convolve, dilation=dilation), x, weight)[1](d_y)

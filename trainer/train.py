@@ -66,7 +66,7 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
         return finish.rerolled(run, new_controls, report)
     job = prepare(run)
     plan = job.schedule
-    way = forward.of(job.effect)
+    way = _way(job)
     learned = batches.pieces(job.pairs.train, job.effect)
     layout = batches.layout(learned, plan, way.context, way.recurrent, len(jax.devices()))
     structure, weights, rest = nnx.split(job.effect, nnx.Param, ...)
@@ -151,6 +151,10 @@ class Found(NamedTuple):
     power: float  # of the output, over the target's
 
 
+def _way(job: Job) -> forward.Forward:
+    return forward.of(job.effect, held=not any(pair.knobs or pair.control is not None for pair in job.pairs.train))
+
+
 def _optimizer(job: Job):
     plan = job.schedule
     decay = [optax.add_decayed_weights(plan.weight_decay)] if plan.weight_decay else []
@@ -193,6 +197,26 @@ def _compiled(job: Job, way: forward.Forward, structure, rest, layout: batches.L
         return update(memory.weights, memory.moments, memory.state, x, y, chunk, np.float32(pace), np.float32(early))
 
     return settle, step, _validation(job, way, structure, rest)
+
+
+def stepper(job: Job) -> Callable[[], float]:
+    """One training step after another on the first batch, for benchmarks: each call answers with its loss."""
+    way = _way(job)
+    learned = batches.pieces(job.pairs.train, job.effect)
+    layout = batches.layout(learned, job.schedule, way.context, way.recurrent, len(jax.devices()))
+    structure, weights, rest = nnx.split(job.effect, nnx.Param, ...)
+    _, update, _ = _compiled(job, way, structure, rest, layout)
+    moments, state = _optimizer(job).init(weights), way.first(job.effect, layout.batch)
+    memory = _placed(Memory(weights, moments, state, weights))
+    x, y = forward.dealt(batches.batch(learned, layout, 0, 0, job.schedule.fixed))
+
+    def step() -> float:
+        nonlocal memory
+        weights, moments, state, loss = update(memory, x, y, 0, 1e-3, 0.0)
+        memory = Memory(weights, moments, state, memory.best)
+        return float(loss)
+
+    return step
 
 
 def _validation(job: Job, way: forward.Forward, structure, rest):

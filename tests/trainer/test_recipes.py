@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from jaxmodels import apply, load
 from jaxmodels.effect import hold
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from jaxmodels.wavenet import WaveNet
-from trainer import config, data, forward, recipes
+from trainer import config, data, forward, recipes, tcn
 from trainer.train import train
 
 RATE = 44100
@@ -45,6 +46,25 @@ def plucked(length, rng):
     t = np.arange(length) / RATE
     pitch = rng.uniform(100, 800, 100)[(t / 0.25).astype(int)]
     return np.sin(2 * np.pi * pitch * (t % 0.25)) * np.exp(-8 * (t % 0.25)) / 2 + rng.normal(0, 3e-3, length)
+
+
+@pytest.mark.parametrize("kind", ["steerable_tcn", "micro_tcn"])
+def test_blocks_with_held_knobs_have_the_derivative_of_plain_ones(kind):
+    net = small(kind)
+    x = jnp.asarray(NOISE.normal(0, 0.3, (2, net.receptive_field + 299, 1 + len(net.knobs))), jnp.float32)
+    x = x.at[:, :, 1:].set(0.7)
+    weight = jnp.asarray(NOISE.normal(size=(2, 300)), jnp.float32)
+    structure, weights, rest = nnx.split(net, nnx.Param, ...)
+    run = {"steerable_tcn": tcn.steerable, "micro_tcn": tcn.micro}[kind]
+
+    def gradients(held):
+        def total(weights, x):
+            return jnp.sum(weight * run(nnx.merge(structure, weights, rest), x, held))
+
+        return jax.tree.leaves(jax.jit(jax.value_and_grad(total))(weights, x))
+
+    for got, want in zip(gradients(True), gradients(False), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4 * float(jnp.abs(want).max()) + 1e-6)
 
 
 @pytest.fixture(scope="module")
