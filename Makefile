@@ -8,10 +8,11 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
 TESTS ?=
 BENCH ?=
+PROOF ?=
 FUZZ ?=
 SOAK ?= --seconds 60 --block 64 --rack nemo
 
-.PHONY: help env run test lint lock bench-env bench soak fuzz clean
+.PHONY: help env run test lint lock bench-env bench quality soak fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +42,9 @@ lint: env ## ruff and pyright
 bench-env: env ## add what the benchmarks compare with: torch (CPU build) and onnxruntime
 	@$(PIP) install --require-hashes -r requirements-bench.lock
 	@$(PIP) install torch==2.13.0
+
+quality: env ## train on real recordings and print the figures (hours); PROOF="klon --scale 0.1" runs some of it
+	@$(BIN)/python -m tests.trainer.prove_quality $(PROOF)
 
 bench: env ## nanoseconds per sample, into BENCHMARKS.md; BENCH="--quick --models lstm16" is passed on
 	@$(BIN)/nafx-rack bench --json --markdown BENCHMARKS.md $(BENCH)

@@ -1,0 +1,209 @@
+"""The figures that the trainer must reach on real recordings, measured: `make quality`, two cores, two hours.
+
+    python -m tests.trainer.prove_quality                       # everything
+    python -m tests.trainer.prove_quality klon singles --scale 0.1    # a tenth of the time, for a first look
+    python -m tests.trainer.prove_quality steer --seeds 3 --set schedule.learning_rate=0.002
+
+Each row is a run of the trainer as a program of its own, on data that it splits by its own rules; figures are of parts
+that it never learned from or chose by. The CPU time spent is printed, as a shared machine gives less than its clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import tomlkit
+
+from tests.conftest import FIXTURES
+
+DEV, DRY = FIXTURES / "audio" / "dev", FIXTURES / "audio" / "dry"
+KLON = {"000": 0.0, "025": 0.25, "050": 0.5, "075": 0.75, "100": 1.0}
+KLON_PIECE, TAPS = 11025, 512
+SINGLES = {  # the ESR to reach; None: half of the FIR's
+    "bigmuff_p030": 0.028,
+    "saturator_p085": 0.038,
+    "od300_p025_075": 0.46,
+    "saturator_p025": None,
+    "neutron_od_p030_040": None,
+    "neutron_od_p090_060": None,
+}
+STEERED = {"overdrive_drive100_bright100": (1.0, 0.2), "bigmuff_p030": (0.95, 0.15), "cl1b_heavy": (0.635, None)}
+STRATEGIES = ("linear", "inverse", "v", "sin", "random", "random-many")
+
+Row = tuple[str, float, float | None, str]  # what, reached, wanted (below), remark
+
+
+def trained(folder: Path, run: dict, args: argparse.Namespace) -> dict:
+    """One run of the trainer; its last record, with the CPU seconds it took."""
+    run = json.loads(json.dumps(run))
+    schedule = run.setdefault("schedule", {})
+    if args.scale != 1 and "seconds" in schedule:
+        schedule["seconds"] *= args.scale
+    for text in args.set:
+        path, _, value = text.partition("=")
+        *tables, key = path.split(".")
+        place = run
+        for table in tables:
+            place = place.setdefault(table, {})
+        place[key] = json.loads(value)
+    path = folder / "run.toml"
+    path.write_text(tomlkit.dumps(run))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-m", "trainer", str(path)], stdout=subprocess.PIPE, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    if args.log:
+        with open(args.log, "a") as log:
+            log.write(done.stdout)
+    return lines[-1] | {"cpu": after.ru_utime - before.ru_utime}
+
+
+def told(record: dict) -> str:
+    return f"{record['steps']} steps, {record['seconds']:.0f} s, {record['cpu']:.0f} s of CPU"
+
+
+def klon(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
+    """One LSTM-16 with the gain knob; then again without gain .5."""
+    recordings = folder / "klon"
+    recordings.mkdir()
+    for name in ("dry", *(f"wet_gain{name}" for name in KLON)):
+        os.symlink(DEV / f"klon_{name}.wav", recordings / f"klon_{name}.wav")
+    data = {"folder": str(recordings), "piece": KLON_PIECE, "delay": 0, "validation": 0.1, "test": 0.2, "force": True}
+    run = {"out": "klon.nafx", "recipe": "parametric", "schedule": {"seconds": 600.0}, "data": data}
+    for left_out in (None, 0.5):
+        if left_out is not None:
+            data["leave_out"] = {"gain": left_out}
+        record = trained(folder, run, args)
+        for name, esr in record["metrics"]["test"]["by_name"].items():
+            gain = next(gain for digits, gain in KLON.items() if digits in Path(name).stem)
+            if left_out is None:
+                yield f"klon, gain {gain}", esr, 0.08 if gain == 1 else 0.02, told(record)
+            elif gain == left_out:
+                yield f"klon, gain {gain} never learned", esr, 0.04, told(record)
+
+
+def fir_esr(dry: np.ndarray, wet: np.ndarray, at: int) -> float:
+    """ESR on the last part of the best linear filter of the first."""
+    history = np.concatenate([np.zeros(TAPS - 1), dry])
+    columns = np.lib.stride_tricks.sliding_window_view(history, TAPS)
+    normal, right = columns[:at].T @ columns[:at], columns[:at].T @ wet[:at]
+    taps = np.linalg.solve(normal + 1e-9 * np.trace(normal) * np.eye(TAPS) / TAPS, right)
+    return float(np.sum((columns[at:] @ taps - wet[at:]) ** 2) / np.sum(wet[at:] ** 2))
+
+
+def singles(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
+    """Captures of one setting, five minutes each, the linear filter beside them."""
+    for name, wanted in SINGLES.items():
+        if args.only and args.only not in name:
+            continue
+        (dry, rate), (wet, _) = (soundfile.read(DEV / f"{name}_{side}.wav") for side in ("dry", "wet"))
+        fir = fir_esr(dry, wet, round(0.8 * len(dry)))
+        data = pair(name) | {"validation": 0.0, "test": 0.2}
+        schedule = {"seconds": 300.0, "choose": "last"}
+        record = trained(folder, {"out": f"{name}.nafx", "data": data, "schedule": schedule}, args)
+        yield name, record["esr"], fir / 2 if wanted is None else wanted, f"FIR {fir:.3f}; {told(record)}"
+
+
+def pair(name: str) -> dict:
+    """A pair of the collection as the trainer's data."""
+    return {"dry": f"{DEV}/{name}_dry.wav", "wet": f"{DEV}/{name}_wet.wav", "delay": 0, "force": True}
+
+
+def steer(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
+    """The CPU preset, ten seeds."""
+    for name, (wanted_mr, wanted_esr) in STEERED.items():
+        if args.only and args.only not in name:
+            continue
+        found = []
+        for seed in range(args.seeds):
+            data = pair(name) | {"validation": 0.25}
+            run = {"out": f"{name}.nafx", "recipe": "steer", "seed": seed, "data": data, "schedule": {"seconds": 80.0}}
+            record = trained(folder, run, args)
+            found.append((record["metrics"]["validation"], told(record)))
+            figures = found[-1][0]
+            print(f"  seed {seed}: {figures['mr_stft_steer']:.3f} {figures['esr']:.3f}  {found[-1][1]}", flush=True)
+        mr, esr = (float(np.median([figures[key] for figures, _ in found])) for key in ("mr_stft_steer", "esr"))
+        remark = f"median of {args.seeds} seeds; {found[0][1]}"
+        yield f"{name}, MR-STFT", mr, wanted_mr, remark
+        yield f"{name}, ESR", esr, wanted_esr, remark
+        yield f"{name}, inverted", float(sum(figures["polarity"] < 0 for figures, _ in found)), 0.5, remark
+
+
+def reverb(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
+    """Against the dry signal itself, in five and in thirty minutes."""
+    from trainer.losses import LOSSES
+
+    name = "reverb_hall_gtr"
+    (dry, _), (wet, _) = (soundfile.read(DEV / f"{name}_{side}.wav", dtype="float32") for side in ("dry", "wet"))
+    at = round(0.75 * len(dry))
+    identity = float(LOSSES["mr_stft_steer"](dry[at:], wet[at:]))
+    for minutes, part in ((5, 0.96), (30, 0.90)):
+        run = {"out": f"{name}.nafx", "recipe": "steer", "preset": "reverb", "schedule": {"seconds": 60.0 * minutes}}
+        record = trained(folder, run | {"data": pair(name) | {"validation": 0.25}}, args)
+        found = record["metrics"]["validation"]["mr_stft_steer"]
+        yield f"{name}, {minutes} min", found, part * identity, f"identity {identity:.3f}; {told(record)}"
+
+
+def conditioning(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
+    """Both effects under every strategy."""
+    for effect in ("drive", "low_pass"):
+        for strategy in STRATEGIES:
+            if args.only and args.only not in f"{effect} {strategy}":
+                continue
+            data = {"dry": f"{DRY}/egtr.wav", "effect": effect, "validation": 0.1, "test": 0.2}
+            run = {"out": "c.nafx", "recipe": "conditioning", "strategy": strategy, "data": data}
+            record = trained(folder, run | {"schedule": {"seconds": 300.0}}, args)
+            wanted = 0.01 if strategy in ("linear", "inverse") else None
+            yield f"{effect}, {strategy}", record["esr"], wanted, told(record)
+
+
+def lfo(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
+    """The flanger with its measured LFO: eight seconds to learn from, the last two to judge by."""
+    name = "donner_flanger"
+    data = pair(name) | {"control": f"{DEV}/{name}_lfo.wav", "validation": 0.0, "test": 0.2}
+    run = {"out": f"{name}.nafx", "data": data, "network": {"hidden": 32}}
+    record = trained(folder, run | {"schedule": {"seconds": 600.0, "choose": "last"}}, args)
+    yield name, record["esr"], 0.1, told(record)
+
+
+PROOFS: dict[str, Callable[[Path, argparse.Namespace], Iterator[Row]]] = {
+    "klon": klon,
+    "singles": singles,
+    "steer": steer,
+    "reverb": reverb,
+    "conditioning": conditioning,
+    "lfo": lfo,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Prove the trainer's quality on real recordings.")
+    parser.add_argument("proofs", nargs="*", help=f"of {', '.join(PROOFS)}; all where none is named")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the time each run may take (1)")
+    parser.add_argument("--seeds", type=int, default=10, help="of each steered effect (10)")
+    parser.add_argument("--only", default="", help="part of a recording's name")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="of every run file; repeatable")
+    parser.add_argument("--log", default="", metavar="FILE", help="where the trainer's lines are added")
+    args = parser.parse_args()
+    failed = 0
+    for name in args.proofs or PROOFS:
+        for what, found, wanted, remark in PROOFS[name](Path(tempfile.mkdtemp()), args):
+            good = wanted is None or found <= wanted
+            failed += not good
+            verdict = "" if wanted is None else f"(<= {wanted:.3f}) {'yes' if good else 'NO'}"
+            print(f"{what:44} {found:8.4f} {verdict:16} {remark}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
