@@ -16,12 +16,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
-from jaxmodels import bptt
+from jaxmodels import bptt, wavenet_config
 from jaxmodels.effect import Effect
 from jaxmodels.recurrent import GRU, LSTM
 from jaxmodels.tcn import MicroTCN, SteerableTCN
+from jaxmodels.wavenet import WaveNet
 
-from . import tcn
+from . import tcn, wavenet
 from .config import TrainerError
 
 
@@ -40,9 +41,11 @@ def of(effect: Effect, held: bool = False) -> Forward:
         return Forward(0, lambda effect, batch: bptt.initial_states(effect, batch), _shared(_recurrent), True)
     if effect.receptive_field is None:
         raise TrainerError(f"network: a {type(effect).__name__} is not trained here")
-    run = {SteerableTCN: partial(tcn.steerable, held=held), MicroTCN: partial(tcn.micro, held=held)}.get(
-        type(effect), _streamed
-    )
+    run = _streamed
+    if isinstance(effect, SteerableTCN | MicroTCN):
+        run = partial(tcn.steerable if isinstance(effect, SteerableTCN) else tcn.micro, held=held)
+    elif isinstance(effect, WaveNet) and wavenet.is_plain(wavenet_config.plan(effect.settings.config)):
+        run = wavenet.forward
     context = effect.receptive_field - 1
     return Forward(context, lambda effect, batch: (), _cut(run, context))
 

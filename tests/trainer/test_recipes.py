@@ -10,6 +10,7 @@ import soundfile
 from flax import nnx
 
 from jaxmodels import apply, load
+from jaxmodels.convnet import ConvNet
 from jaxmodels.effect import hold
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from jaxmodels.wavenet import WaveNet
@@ -21,13 +22,15 @@ NOISE = np.random.default_rng(0)
 
 
 def small(kind):
-    if kind == "wavenet":
-        return WaveNet(recipes.WAVENETS["nano"], rngs=nnx.Rngs(0))
+    if kind in recipes.WAVENETS:
+        return WaveNet(recipes.WAVENETS[kind], rngs=nnx.Rngs(0))
+    if kind == "conv_net":
+        return ConvNet(ConvNet.Settings(4, (1, 2, 4)), rngs=nnx.Rngs(0))
     cls = {"steerable_tcn": SteerableTCN, "micro_tcn": MicroTCN}[kind]
     return cls(cls.Settings(blocks=3, width=4, kernel_size=3, dilation_growth=5), rngs=nnx.Rngs(0))
 
 
-@pytest.mark.parametrize("kind", ["steerable_tcn", "micro_tcn", "wavenet"])
+@pytest.mark.parametrize("kind", ["steerable_tcn", "micro_tcn", "nano", "a2_lite", "conv_net"])
 def test_a_segment_with_its_past_is_what_the_network_streams(kind):
     net = small(kind)
     way = forward.of(net)
