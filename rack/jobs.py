@@ -8,7 +8,7 @@ What a client sets (`Set(key, value)`; JOB below is an id, alone or in the table
 is what stands behind the arrow, its error a sentence):
 
     jobs.start            a `NewJob` as a table, or the path of a run.toml          -> the id
-    jobs.check            {dry, wet, rate?}: what is wrong with a pair, before it is learned from  -> a `Pair`, as a table
+    jobs.check            {dry, wet}: what is wrong with a pair, before it is learned from  -> a `Pair`, as a table
     jobs.pause  jobs.resume  JOB    a job that was stopped or failed resumes, too, from its checkpoint
     jobs.stop             JOB       it ends, and keeps the best model so far
     jobs.continue         {id, minutes?}  train longer: from the checkpoint that plays, or else from its model

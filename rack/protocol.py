@@ -14,6 +14,7 @@ from .catalogue import KnobInfo
 from .examples import Examples, Mapping
 from .frames import Reader as Reader
 from .frames import frame as frame
+from .jobs import Job, JobLine
 
 # --- What the server tells its clients about the rack ---------------------------------------------------------------
 
@@ -70,6 +71,7 @@ class View(msgspec.Struct, frozen=True):
     redo: int = 0
     audio: AudioView = AudioView()
     problems: tuple[str, ...] = ()  # what is wrong with racks.toml or a slot, in words
+    jobs: tuple[Job, ...] = ()  # in the order of their queue; those that are over come last
 
 
 # --- Client to server ------------------------------------------------------------------------------------------------
@@ -165,7 +167,7 @@ class Notice(msgspec.Struct, frozen=True, tag="notice"):
     text: str
 
 
-FromServer = Snapshot | Turned | Telemetry | Reply | Notice
+FromServer = Snapshot | Turned | Telemetry | Reply | Notice | JobLine
 
 
 # --- Server to workshop, and back ------------------------------------------------------------------------------------
