@@ -18,7 +18,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from . import batches, checkpoint, finish, forward, schedule
+from . import batches, checkpoint, finish, forward, journal, schedule
 from .config import Run, TrainerError
 from .losses import l1_relative
 from .recipes import Job, described, prepare
@@ -61,10 +61,12 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
 
     The model file holds the best weights so far at every checkpoint, and is whole at any time. `stop` ends the run
     early, as does a file `<out>.stop`; while there is a file `<out>.pause` the run waits, and its clock stands still.
+    Every record goes into `<out>.log.jsonl`, too.
     """
     if run.reroll:
         return finish.rerolled(run, new_controls, report)
     job = prepare(run)
+    report = journal.keeping(run.out, report)
     plan = job.schedule
     way = _way(job)
     learned = batches.pieces(job.pairs.train, job.effect)
