@@ -1,9 +1,13 @@
-"""PyTorch on one thread, eager: recurrent networks with state in and out, the micro-TCN streamed in two ways."""
+"""PyTorch on one thread, eager: recurrent networks, plain WaveNets, and the micro-TCN streamed in two ways."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
+
+SILENCE = 8192  # samples: more than any of these networks remembers
 
 
 def step(kind: str, tensors: dict[str, np.ndarray], block: int):
@@ -75,5 +79,60 @@ def tcn_step(weights: dict[str, np.ndarray], dilations: list[int], values: list[
         return torch.tanh(y)[0].T.numpy()
 
     for _ in range(-(-whole.shape[2] // block) if cached else 0):
+        call(np.zeros((block, 1), np.float32))  # the pasts are then those of silence
+    return call
+
+
+def wavenet_step(config: dict, weights: np.ndarray, block: int):
+    """A plain WaveNet of NAM's (no gates, no FiLM), each convolution keeping the past that it needs.
+
+    `config` and the flat `weights` are those of a `.nam` file. A call takes a block `[T, 1]` and answers with the next.
+    """
+    torch.set_num_threads(1)
+    rest = torch.from_numpy(np.array(weights, np.float32))
+
+    def take(*shape):
+        nonlocal rest
+        part, rest = rest[: math.prod(shape)].reshape(shape), rest[math.prod(shape) :]
+        return part
+
+    def remembered(weight, bias, dilation=1):
+        past = torch.zeros(1, weight.shape[1], (weight.shape[2] - 1) * dilation)
+
+        def conv(x):
+            nonlocal past
+            x = torch.cat([past, x], dim=2)
+            past = x[:, :, x.shape[2] - past.shape[2] :]
+            return torch.nn.functional.conv1d(x, weight, bias, dilation=dilation)
+
+        return conv
+
+    arrays = []
+    for array in config["layers"]:
+        width, head, layers, count = array["channels"], array["head"], [], len(array["dilations"])
+        rechannel = take(width, array["input_size"], 1)
+        activation = torch.tanh if array["activation"] == "Tanh" else torch.nn.functional.leaky_relu
+        for kernel, dilation in zip(array.get("kernel_sizes") or [array["kernel_size"]] * count, array["dilations"],
+                                    strict=True):  # fmt: skip
+            conv = remembered(take(width, width, kernel), take(width), dilation)
+            layers.append((conv, take(width, 1, 1), take(width, width, 1), take(width), activation))
+        shape = head["out_channels"], width, head["kernel_size"]
+        arrays.append((rechannel, layers, remembered(take(*shape), take(shape[0]) if head["bias"] else None)))
+    scale = take(1)
+
+    @torch.inference_mode()
+    def call(x: np.ndarray) -> np.ndarray:
+        c = y = torch.from_numpy(x).T[None]
+        skips = 0.0
+        for rechannel, layers, head in arrays:
+            y = torch.nn.functional.conv1d(y, rechannel)
+            for conv, mixin, mix, bias, activation in layers:
+                z = activation(conv(y) + torch.nn.functional.conv1d(c, mixin))
+                skips = skips + z
+                y = y + torch.nn.functional.conv1d(z, mix, bias)
+            skips = head(skips)
+        return (scale * skips)[0].T.numpy()
+
+    for _ in range(SILENCE // block + 1):
         call(np.zeros((block, 1), np.float32))  # the pasts are then those of silence
     return call

@@ -100,6 +100,7 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "tcn300c": lambda: MicroTCN(MicroTCN.Settings(kernel_size=13)),
 }
 PEER_TCNS = ("tcn300c",)
+PEER_WAVENETS = tuple(name for name in NETWORKS if name.startswith(("nam_", "a2_")))
 
 
 def names() -> list[str]:
@@ -217,7 +218,7 @@ def peer_step(engine: str, name: str, block: int) -> Step:
     `torch_paper` is torch streaming a TCN as its paper does, the whole receptive field computed for every block.
     """
     by_paper = engine == "torch_paper"
-    known = PEER_TCNS if by_paper else (*RECURRENT, *(PEER_TCNS if engine == "torch" else ()))
+    known = PEER_TCNS if by_paper else (*RECURRENT, *((*PEER_TCNS, *PEER_WAVENETS) if engine == "torch" else ()))
     if name not in known:
         raise Skip(f"only {', '.join(known)} are compared")
     path = PEERS / f"{engine.partition('_')[0]}_peer.py"
@@ -230,6 +231,9 @@ def peer_step(engine: str, name: str, block: int) -> Step:
     if name in RECURRENT:
         return peer["step"]("lstm" if RECURRENT[name][0] == 4 else "gru", tensors(*RECURRENT[name]), block)
     network = NETWORKS[name]()
+    if name in PEER_WAVENETS:
+        weights = np.concatenate([network.weights[...], network.head_scale[...]])
+        return peer["wavenet_step"](json.loads(network.settings.config), weights, block)
     dilations = [network.settings.dilation_growth**n for n in range(network.settings.blocks)]
     return peer["tcn_step"](network.weights(), dilations, [k.default for k in network.knobs], block, not by_paper)
 

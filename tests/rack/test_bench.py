@@ -113,6 +113,7 @@ def test_a_step_continues_where_the_block_before_ended():
     [
         *itertools.product(["torch", "onnxruntime"], ["lstm16", "gru16"]),
         *itertools.product(["torch", "torch_paper"], bench.PEER_TCNS),
+        *itertools.product(["torch"], ["nam_nano", "a2_lite"]),
     ],
 )
 def test_other_engines_compute_the_same(engine, name):
