@@ -31,6 +31,9 @@ from .checks import (
     whole,
 )
 from .errors import RackError
+from .examples import Snapshots, SuperKnob
+from .teachfile import SECTIONS
+from .teachfile import read as taught
 from .tomllines import Lines
 
 Catalogue = dict[str, BoxInfo]
@@ -84,6 +87,8 @@ class Rack(msgspec.Struct, frozen=True):
     channels: int = 2
     xy: tuple[str, str] = ("", "")
     slots: tuple[Slot, ...] = ()
+    superknob: SuperKnob = SuperKnob()
+    snapshots: Snapshots = Snapshots()
 
 
 class Audio(msgspec.Struct, frozen=True):
@@ -239,7 +244,7 @@ class _Reader:
 
     def rack(self, name: str, value) -> Rack:
         where, key = ("racks", name), _join("racks", name)
-        table, _ = self.table(value, where, key, ("title", "notes", "channels", "xy", "slots"))
+        table, _ = self.table(value, where, key, ("title", "notes", "channels", "xy", "slots", *SECTIONS))
         title = self.take(table, "title", text, "", where, key)
         notes = self.take(table, "notes", text, "", where, key)
         channels = self.take(table, "channels", whole(1, 2), 2, where, key)
@@ -257,7 +262,7 @@ class _Reader:
             return self.xy_target(value, slots)
 
         xy = tuple(self.take(axes, axis, target, "", (*where, "xy"), f"{key}.xy") for axis in "xy")
-        return Rack(title, notes, channels, (xy[0], xy[1]), slots)
+        return Rack(title, notes, channels, (xy[0], xy[1]), slots, *taught(self, table, where, key, slots))
 
     def xy_target(self, value, slots: tuple[Slot, ...]) -> str:
         named = {slot.id: slot for slot in slots}

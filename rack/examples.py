@@ -51,6 +51,52 @@ class Mapping(msgspec.Struct, frozen=True):
     made_from: str = ""  # `fingerprint` of the examples
 
 
+class Lesson(msgspec.Struct, frozen=True):
+    """An example as a rack keeps it: where its knobs stood, in their units, by "slot.knob"."""
+
+    name: str
+    position: tuple[float, ...]
+    knobs: dict[str, float | str] = {}
+
+
+class SuperKnob(msgspec.Struct, frozen=True):
+    """The SuperKnob of one rack: what it was taught and learned, and where it stands.
+
+    It drives the knobs that stand differently in two examples, and those that are linked; a locked one never. A knob
+    that was turned by hand while it played is held: it stays with the hand until it is given back.
+    """
+
+    knobs: int = 1  # 1, or 2 for a pad
+    position: tuple[float, ...] = (0.0,)
+    playing: bool = False  # Play; otherwise Teach, where moving it moves nothing else
+    exact: bool = False  # by interpolation, even where there is a mapping
+    glide_ms: float = 0.0
+    linked: tuple[str, ...] = ()
+    locked: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    lessons: tuple[Lesson, ...] = ()
+    mapping: Mapping | None = None
+    other: Mapping | None = None  # the one before, or after: to compare with
+    compare: str = "A"  # A is what was learned last
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A snapshot: where all knobs of a rack stood, in their units, by "slot.knob"."""
+
+    name: str
+    knobs: dict[str, float | str] = {}
+
+
+class Snapshots(msgspec.Struct, frozen=True):
+    """The snapshots of one rack, which one was recalled last, and how long the way from one to the other is."""
+
+    kept: tuple[Kept, ...] = ()
+    current: str = ""
+    glide_ms: float = 0.0
+    ends: tuple[str, str] = ("", "")  # the two that `morph` goes between
+    morph: float = 0.0
+
+
 def keys(examples: Examples) -> tuple[str, ...]:
     """What the SuperKnob drives: every key that an example has and that is not locked, in order of appearance."""
     found = dict.fromkeys(key for example in examples.examples for key in example.values)

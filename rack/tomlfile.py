@@ -15,6 +15,7 @@ import msgspec
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from . import teachfile
 from .checks import find_file
 from .config import Catalogue, ConfigError, Rack, Racks, Slot, parse
 from .paths import assets, write_atomically
@@ -65,9 +66,11 @@ def merged(text: str, racks: Racks, path: Path, catalogue: Catalogue) -> str:
 
 
 def _sound(rack: Rack) -> Rack:
-    """A rack without what only a reader knows."""
+    """A rack without what only a reader knows, and without what is not written."""
     plain = tuple(msgspec.structs.replace(slot, error="", unread=False) for slot in rack.slots)
-    return msgspec.structs.replace(rack, slots=plain)
+    superknob = msgspec.structs.replace(rack.superknob, held=(), other=None, compare="A")
+    snapshots = msgspec.structs.replace(rack.snapshots, current="", morph=0.0)
+    return msgspec.structs.replace(rack, slots=plain, superknob=superknob, snapshots=snapshots)
 
 
 # --- Ways to bring a rack into a text; each answers None where it cannot ----------------------------------------------
@@ -86,7 +89,7 @@ def _change(text: str, name: str, before: Rack | None, rack: Rack, read, folder:
         text = _added(text, ("racks", name), _missing(tomllib.loads(text)["racks"][name], rack, folder))
         document = tomlkit.parse(text)
         _values(document["racks"][name], read(text).racks[name], rack, folder)  # type: ignore[index]
-        return tomlkit.dumps(document)
+        return _taught(tomlkit.dumps(document), name, before, rack)
     except (TOMLKitError, KeyError, IndexError, TypeError, AttributeError, ValueError):
         return None
 
@@ -110,6 +113,8 @@ def _append(text: str, name: str, rack: Rack, folder: Path) -> str:
         lines.append(f"xy = {_value(dict(zip('xy', rack.xy, strict=True)))}")
     for slot in rack.slots:
         lines += ["", *_slot_lines(name, slot, folder)]
+    for _, table in teachfile.lines(name, rack.superknob, rack.snapshots):
+        lines += ["", *table]
     return (text.rstrip("\n") + "\n\n" if text.strip() else "") + "\n".join(lines) + "\n"
 
 
@@ -162,6 +167,38 @@ def _move(text: str, name: str, before: Rack, rack: Rack, folder: Path) -> str |
         if start and index.lines[start - 1].strip():
             lines = ["", *lines]
     return "\n".join([*index.lines[:start], *lines, *index.lines[end:]]).rstrip("\n") + "\n"
+
+
+def _taught(text: str, name: str, before: Rack, rack: Rack) -> str:
+    """The SuperKnob and the snapshots written anew behind the slots, with the comments that stood above them."""
+    if (before.superknob, before.snapshots) == (rack.superknob, rack.snapshots):
+        return text
+    index = Lines(text)
+    gone: set[int] = set()
+    above: dict[str, list[str]] = {}
+    names = {
+        "superknob": [f"example {each.name}" for each in before.superknob.lessons],
+        "snapshots": [f"snapshot {each.name}" for each in before.snapshots.kept],
+    }
+    for n, header in enumerate(index.headers):
+        path = header.path
+        if path[:2] == ("racks", name) and len(path) > 2 and path[2] in teachfile.SECTIONS:
+            first, after = index.chunk(n)
+            gone.update(range(first, after))
+            last, known = path[-1], names.get(path[2], [])
+            word = known[last] if isinstance(last, int) and last < len(known) else str(last)
+            above[word] = index.lines[first : header.line]
+    own = [n for n, header in enumerate(index.headers) if header.path[:2] == ("racks", name)]
+    end = max(i for n in own for i in range(*index.chunk(n)) if i not in gone) + 1
+    while end and not index.lines[end - 1].strip():
+        end -= 1
+    new: list[str] = []
+    for word, table in teachfile.lines(name, rack.superknob, rack.snapshots):
+        new += ["", *above.get(word, []), *table]
+    rest = [line for i, line in enumerate(index.lines[end:], end) if i not in gone]
+    if rest and rest[0].strip():
+        rest = ["", *rest]
+    return "\n".join([*index.lines[:end], *new, *rest]).rstrip("\n") + "\n"
 
 
 def _missing(table: dict, rack: Rack, folder: Path) -> list[tuple[tuple, str, Any]]:
