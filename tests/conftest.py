@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import jaxmodels  # noqa: F401  (sets the compiler flags before jax starts)
 
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+MOST_MEMORY = 1 << 30  # bytes a worker may keep between two tests
 FIXTURES = Path(os.environ.get("NAFX_FIXTURES", Path(__file__).parents[2] / "shared" / "fixtures"))
 
 
@@ -25,3 +28,23 @@ def fixtures() -> Path:
     if not FIXTURES.is_dir():
         pytest.skip(f"no reference files at {FIXTURES} (set NAFX_FIXTURES to their folder)")
     return FIXTURES
+
+
+@pytest.fixture(autouse=True)
+def little_memory():
+    """What JAX has compiled is forgotten once it is much: two workers and what they start must fit into 8 GB."""
+    yield
+    if _resident() > MOST_MEMORY:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _resident() -> int:
+    """Bytes of memory in use; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except OSError:
+        return 0
