@@ -102,12 +102,17 @@ def measured(effect: Effect, pairs: Sequence[Pair], warm_up: int) -> dict[str, A
 
 
 def _heard(effect: Effect, pair: Pair, warm_up: int) -> tuple[np.ndarray, np.ndarray]:
-    """Output and target of all samples that count."""
+    inside = counted(effect, pair, warm_up)
+    return play(effect, pair)[inside], pair.wet[inside]
+
+
+def counted(effect: Effect, pair: Pair, warm_up: int) -> np.ndarray:
+    """Which samples `[N]` of a recording count: not a lead, and else not those in which the state settles."""
     length = pair.piece or len(pair.dry)
     skip = pair.lead or (warm_up if effect.receptive_field is None else 0)
     inside = np.arange(len(pair.dry)) % length >= min(skip, length // 2)
     inside[: pair.lead] = False
-    return play(effect, pair)[inside], pair.wet[inside]
+    return inside
 
 
 def play(effect: Effect, pair: Pair) -> np.ndarray:

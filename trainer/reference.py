@@ -55,8 +55,8 @@ def table(strategy: str, seed: int) -> list[tuple[float, float]]:
     return [(p, float(STRATEGIES[strategy](p))) for p in (n / (POSITIONS - 1) for n in range(POSITIONS))]
 
 
-def pairs(data: Data, strategy: str, seed: int) -> list[Pair]:
-    """The dry file through the effect, once for each position of the knob `amount`."""
+def pairs(data: Data, strategy: str, seed: int, most: int = 0) -> list[Pair]:
+    """The dry file through the effect, once for each position of the knob `amount`, or at `most` of them."""
     try:
         signal, rate = soundfile.read(data.dry, dtype="float32", always_2d=True)
     except (OSError, soundfile.SoundFileError) as error:
@@ -64,11 +64,13 @@ def pairs(data: Data, strategy: str, seed: int) -> list[Pair]:
     dry, effect = signal[:, 0].copy(), named(data.effect)
     made = {}
     found = []
-    for position, amount in table(strategy, seed):
+    rows = table(strategy, seed)
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(most or len(rows), len(rows))).round().astype(int))
+    for position, amount in (rows[n] for n in chosen):
         if amount not in made:
             made[amount] = np.asarray(effect(dry, rate, amount), np.float32)
-        found.append(Pair(dry, made[amount], rate, {KNOB: position}, name=f"{data.effect} at {amount:.3f}",
-                          piece=data.piece or 0))  # fmt: skip
+        name = f"{data.effect} {amount:.3f} at {position:.3f}"
+        found.append(Pair(dry, made[amount], rate, {KNOB: position}, name=name, piece=data.piece or 0))
     return found
 
 
