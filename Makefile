@@ -55,7 +55,7 @@ soak: env ## run the engine for a minute and report late blocks; SOAK="--block 2
 RESOLVE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock" --quiet
 lock: ## resolve the two lock files again (needs uv; versions already locked are kept)
-	@$(RESOLVE) pyproject.toml $(addprefix --extra ,test lint pictures build) -o requirements.lock
+	@$(RESOLVE) pyproject.toml $(addprefix --extra ,test lint postgres pictures build) -o requirements.lock
 	@printf 'onnx\nonnxruntime\nfilelock\nfsspec\njinja2\nnetworkx\nsympy>=1.13.3\n' | \
 		$(RESOLVE) - -c requirements.lock -o requirements-bench.lock
 
