@@ -38,6 +38,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     steps: int = 0
     seconds: float = 300.0  # a run ends by then, whatever its steps; 0: only by its steps
+    clock: Literal["wall", "cpu"] = "wall"  # cpu: the cores' time at work, which others on the machine take nothing of
     learning_rate: float = 5e-3
     decay: Literal["constant", "cosine", "drops", "plateau"] = "cosine"
     rise: float = 0.02  # fraction of the run in which the rate rises from zero

@@ -19,7 +19,7 @@ import optax
 from flax import nnx
 
 from . import batches, checkpoint, finish, forward, journal, schedule
-from .config import Run, TrainerError
+from .config import Run, Schedule, TrainerError
 from .losses import l1_relative
 from .recipes import Job, described, prepare
 from .recipes import reroll as new_controls
@@ -84,7 +84,8 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
     report(_opening(job, layout, run, at))
 
     learned_rate = job.pairs.train[0].rate
-    began = time.monotonic() - at.elapsed
+    now = _clock(plan)
+    began = now() - at.elapsed
     kept = logged = at.elapsed
     stopped, x, y = False, None, None
     while not _over(plan, at):
@@ -98,7 +99,7 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
         weights, moments, state, loss = update(memory, x, y, chunk, pace, float(done < plan.early))
         memory = memory._replace(weights=weights, moments=moments, state=state)
         at.step, at.loss_sum, at.losses = at.step + 1, at.loss_sum + float(loss), at.losses + 1
-        at.elapsed = time.monotonic() - began
+        at.elapsed = now() - began
 
         if not np.isfinite(at.loss_sum):
             memory, at = _collapsed(memory, at, _optimizer(job).init(memory.best), report)
@@ -126,7 +127,7 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
             report({"event": "paused", "step": at.step})
             while pause.exists() and not (stop() or end.exists()):
                 time.sleep(0.1)
-            began = time.monotonic() - at.elapsed
+            began = now() - at.elapsed
             report({"event": "continued", "step": at.step})
         if stop() or end.exists():
             stopped = True
@@ -151,6 +152,12 @@ class Found(NamedTuple):
     by_name: dict[str, float]
     polarity: float  # correlation of output and target, -1..1
     power: float  # of the output, over the target's
+
+
+def _clock(plan: Schedule) -> Callable[[], float]:
+    """Seconds on the wall, or those that this machine's cores would have taken for the work alone."""
+    cores = len(jax.devices())
+    return time.monotonic if plan.clock == "wall" else lambda: time.process_time() / cores
 
 
 def _way(job: Job) -> forward.Forward:

@@ -47,6 +47,7 @@ def trained(folder: Path, run: dict, args: argparse.Namespace) -> dict:
     """One run of the trainer; its last record, with the CPU seconds it took."""
     run = json.loads(json.dumps(run))
     schedule = run.setdefault("schedule", {})
+    schedule["clock"] = args.clock
     if args.scale != 1 and "seconds" in schedule:
         schedule["seconds"] *= args.scale
     for text in args.set:
@@ -192,6 +193,7 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="of the time each run may take (1)")
     parser.add_argument("--seeds", type=int, default=10, help="of each steered effect (10)")
     parser.add_argument("--only", default="", help="part of a recording's name")
+    parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="which seconds a run may take (cpu)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="of every run file; repeatable")
     parser.add_argument("--log", default="", metavar="FILE", help="where the trainer's lines are added")
     args = parser.parse_args()
