@@ -15,6 +15,7 @@ from .examples import Examples, Mapping
 from .frames import Reader as Reader
 from .frames import frame as frame
 from .jobs import Job, JobLine
+from .maps import Ground, Map, Mapped
 
 # --- What the server tells its clients about the rack ---------------------------------------------------------------
 
@@ -104,10 +105,11 @@ class Get(msgspec.Struct, frozen=True, tag="get"):
 
 
 class Subscribe(msgspec.Struct, frozen=True, tag="subscribe"):
-    """How often to send Telemetry (0: never), and with scope samples or without."""
+    """How often to send Telemetry (0: never), with scope samples or without; and whether to draw the map of the pad."""
 
     rate_hz: float
     scope: bool = False
+    map: bool = False
 
 
 FromClient = Hello | Set | Get | Subscribe
@@ -167,7 +169,7 @@ class Notice(msgspec.Struct, frozen=True, tag="notice"):
     text: str
 
 
-FromServer = Snapshot | Turned | Telemetry | Reply | Notice | JobLine
+FromServer = Snapshot | Turned | Telemetry | Reply | Notice | JobLine | Ground
 
 
 # --- Server to workshop, and back ------------------------------------------------------------------------------------
@@ -217,7 +219,7 @@ class Teach(msgspec.Struct, frozen=True, tag="teach"):
     seed: int = 0
 
 
-ToWorkshop = Build | Fuse | Teach
+ToWorkshop = Build | Fuse | Teach | Map
 
 
 class WorkshopReady(msgspec.Struct, frozen=True, tag="workshop-ready"):
@@ -274,7 +276,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     error: str
 
 
-FromWorkshop = WorkshopReady | Built | Fused | Taught | Failed
+FromWorkshop = WorkshopReady | Built | Fused | Taught | Mapped | Failed
 
 
 # --- Server to scanner, and back -------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import sqlite3
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from msgspec.structs import replace
 from jaxmodels import xla
 from rack import protocol
 from rack.library import Library, LibraryError
+from rack.maps import Map, Mapped
 from rack.paths import cache_folder, library_path
 from rack.protocol import BoxSpec, Build, Built, Failed, Fuse, Fused, Taught, Teach, WorkshopReady
 
@@ -46,19 +48,24 @@ class Workshop:
 
     REMEMBERED = 64
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, pressed: Callable[[], bool] = lambda: False):
         self.folder = folder
+        self._pressed = pressed  # whether another order waits
         self._effects: dict[tuple, Made] = {}
         self._programs: dict[tuple, Path] = {}  # by structure: what was traced once need not be again
         self.unmeasured: dict[str, tuple[Build, Built]] = {}  # by model file: what it costs is not known yet
 
-    def order(self, order: Build | Fuse | Teach) -> Built | Fused | Taught | Failed:
-        """Built, Fused or Taught, or Failed with the reason in words."""
+    def order(self, order: Build | Fuse | Teach | Map) -> Built | Fused | Taught | Mapped | Failed:
+        """Built, Fused, Taught or Mapped, or Failed with the reason in words."""
         try:
             if isinstance(order, Teach):
                 from .superknob import teach
 
                 return teach(order)
+            if isinstance(order, Map):
+                from .maps import draw
+
+                return draw(order, self.folder, self._pressed)
             answer = memo.recall(order, self.folder) or self._make(order)
             if isinstance(answer, Built) and isinstance(order, Build) and order.box.model:
                 self.unmeasured[order.box.model] = (order, answer)
@@ -170,7 +177,8 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     folder = cache_folder() / "programs"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    reader, workshop = protocol.Reader(protocol.ToWorkshop), Workshop(folder)
+    reader = protocol.Reader(protocol.ToWorkshop)
+    workshop = Workshop(folder, lambda: bool(select.select([connection], [], [], 0)[0]))
     connection.sendall(protocol.frame(WorkshopReady(os.getpid())))
     try:
         if not select.select([connection], [], [], IDLE_S)[0]:
