@@ -54,7 +54,7 @@ class Sweep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     space: dict[str, Any]  # in the file as the run file has it, here by dotted name
     name: str = ""  # of the study, the same for every worker; else the name of `out`
     storage: str = ""  # postgresql://..., a journal file, a .db file of SQLite; else study.db in `folder`
-    folder: str = ""  # for the trials, each with its run file, model and log; else <out>-sweep
+    folder: str = ""  # for the trials: <out>-0007.nafx, its .toml and .log.jsonl; else <out>-sweep
     trials: int = 30
     measure: str = ""  # of MEASURES, on the validation part; else esr, and mr_stft of a steered model
     prune_after: float = 0.25  # of a run; from then on it ends where the middle one of the others was better; 1: never
@@ -63,7 +63,7 @@ class Sweep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(path: Path) -> Sweep:
-    """Read a sweep file, its run file with it. Raises TrainerError naming the file, the key, the value and the remedy."""
+    """Read a sweep file and its run file. Raises TrainerError naming the file, the key, the value and the remedy."""
     try:
         plan = msgspec.convert(tomllib.loads(path.read_text()), Sweep)
     except OSError as error:
@@ -175,7 +175,7 @@ def _range(name: str, table: dict[str, Any]) -> Axis:
 
 def _check(run: dict[str, Any], space: dict[str, Axis]) -> None:
     """Every value by itself is one that the run file takes; what the networks take is for the trainer to say."""
-    for name, axis in space.items():
+    for name in space:
         first, _, rest = name.partition(".")
         known = [field for field in Run.__struct_fields__ if field not in ("out", "reroll")]
         if first not in known or first in OPEN and not rest:
