@@ -16,6 +16,7 @@ import msgspec
 
 from .. import __version__
 from ..errors import RackError
+from ..maps import Ground
 from ..protocol import (
     FromClient,
     Get,
@@ -84,6 +85,7 @@ class Clients:
         self._unseen: deque[Notice] = deque(maxlen=REMEMBERED)
         self._reader = Reader(FromClient)
         self._tasks: set[asyncio.Task] = set()
+        self.map_wanted: Callable[[], None] = lambda: None  # called when a client begins to watch the map
 
     # --- to everybody
 
@@ -104,6 +106,17 @@ class Clients:
         if not any(client.kind != "cli" for client in self._clients.values()):
             self._unseen.append(notice)
         self._broadcast(notice)
+
+    def ground(self, message: Ground) -> None:
+        """The map behind the pad, to those that watch it."""
+        for client in self._clients.values():
+            if client.subscription.map:
+                client.send(message)
+
+    @property
+    def map_watched(self) -> bool:
+        """Whether anybody watches the map."""
+        return any(client.subscription.map for client in self._clients.values())
 
     def _broadcast(self, message: Any) -> None:
         data = frame(message)
@@ -194,7 +207,10 @@ class Clients:
             client.send(Notice("error", error))
 
     def _subscribe(self, client: Client, wanted: Subscribe) -> None:
+        begins = wanted.map and not client.subscription.map
         client.subscription = wanted
+        if begins:
+            self.map_wanted()
         if client.telemetry:
             client.telemetry.cancel()
             client.telemetry = None

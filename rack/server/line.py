@@ -133,6 +133,10 @@ class Planner:
         """Where a slot's peaks stand in shared memory, if it plays."""
         return next((i.row for i in self._row if i.id == id), None)
 
+    def built_of(self, id: str) -> Built | None:
+        """What the workshop made of a slot, if it has."""
+        return next((i.built for i in self._row if i.id == id), None)
+
     def id_of(self, row: int) -> str | None:
         """The slot that has this row."""
         return next((i.id for i in self._row if i.row == row), None)
@@ -175,10 +179,15 @@ class Planner:
         """Whether this box was made ahead, or cannot be."""
         return self._found(box) is not None
 
+    @property
+    def idle(self) -> bool:
+        """Whether the workshop is there and everything that was ordered of it plays."""
+        settled = self._playing is not None and self._playing[1] == self._row and not self._sent
+        return self._warm and settled and not self._fuse and not self._in_hand
+
     def ahead(self, box: BoxSpec) -> bool:
         """Have a box made that nobody wants yet; False where the workshop has better things to do."""
-        settled = self._playing is not None and self._playing[1] == self._row and not self._sent
-        if not self._warm or not settled or self._fuse or self._in_hand:
+        if not self.idle:
             return False
         s, self._in_hand = self.stream, next(self._numbers)
         self._ahead = {self._in_hand: (box, self._key(box))}

@@ -32,6 +32,7 @@ from .keys import ChangeError, ResetMeters, Save, Stop, change, get
 from .librarykeys import MakeAhead, Mark, WatchFolder
 from .line import LIMITER_ID, Planner, Wanted
 from .lock import listen
+from .maps import Maps
 from .meters import Meters
 from .shelf import Shelf, models, nearby
 from .state import Facts, State, facts_of
@@ -67,6 +68,7 @@ class Server:
         self.engine = Child("engine", engine, FromEngine, self._from_engine, self._engine_died, fds=(self.shared.fd,))
         self.workshop = Child("workshop", workshop, FromWorkshop, self._from_workshop, self._workshop_died, nice=10)
         self.planner = Planner(self.shared.targets, self.workshop.send, self._to_engine, self._at_rest)
+        self.maps = Maps(self.clients, self.planner, self.workshop.send, lambda: self.state, self.world)
         self.devices = DeviceWatch(self._device_is_back)
         self.stream = self._stream(self.state)  # the one that the engine has been told to play
         self._view_before = self._view()
@@ -176,6 +178,7 @@ class Server:
         else:
             self._aim(before, after)
         self._show()
+        self.maps.look()
         if _remembered(after) != _remembered(before):
             self._write_soon()
         return finishing
@@ -338,6 +341,8 @@ class Server:
             case protocol.Fused():
                 self.planner.fused(message)
                 self._prepare_soon()
+            case protocol.Mapped():
+                self.maps.mapped(message)
             case Built():
                 facts = facts_of(message)
                 if self.planner.spec_of(message.ticket) and self._made_ahead(message, facts):
@@ -363,13 +368,14 @@ class Server:
         self._soon = asyncio.get_running_loop().call_later(SOON_S, self._prepare)
 
     def _prepare(self) -> None:
+        self.maps.look()
         for box in nearby(self.state, self.world, self._hinted):
             if not self.planner.has(box):
                 self.planner.ahead(box)
                 return
 
     def _failed(self, message: Failed) -> None:
-        if self._made_ahead(message, Facts(error=message.error)):
+        if self.maps.failed(message) or self._made_ahead(message, Facts(error=message.error)):
             return
         id = self.planner.failed(message)
         if id is not None:
@@ -430,6 +436,7 @@ class Server:
 
     def _workshop_died(self, reason: str) -> None:
         self.clients.notice("warning", f"{reason}; the sound goes on")
+        self.maps.gone()
         ticket = self.planner.workshop_gone()
         if ticket is not None:
             self._failed(Failed(ticket, "building this ends the workshop; choose another model or other settings"))

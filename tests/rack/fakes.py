@@ -22,6 +22,7 @@ import numpy as np
 
 from rack import protocol
 from rack.catalogue import KnobInfo
+from rack.maps import Map, Mapped, MapPoint
 from rack.shared import TAPE, Shared, put, take
 
 from .boxes import CATALOGUE
@@ -106,6 +107,8 @@ def workshop(fd: int) -> None:
 
 
 def answer(order):
+    if isinstance(order, Map):
+        return Mapped(order.ticket, tuple(MapPoint(x, y, -40.0 + x, 100.0 * (y + 1), 0.1) for x, y in order.cells))
     if isinstance(order, protocol.Fuse):
         return protocol.Fused(order.ticket, f"/fake/fused-{order.ticket}", 0.0, False)
     knobs, model = (), {}

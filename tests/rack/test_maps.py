@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from rack import protocol
 from rack.maps import MEASURES, SIDES, SIZE, Ground, Heard, Map, Mapped, MapPoint, cells, ground, next_row
 from rack.protocol import BoxSpec, Build, Built, Failed
 from rack.workshop import maps
 from rack.workshop.build import Workshop
+
+from .running import Running
 
 RATE = 48000
 
@@ -105,3 +108,53 @@ def test_rows_come_coarse_first_and_every_point_once(axes):
     assert whole.whole and all(len(getattr(whole, name)) == SIZE * SIZE for name in MEASURES)
     assert whole.loudness[1] == (1.0 if axes[0] else 0.0) and whole.brightness[SIZE] == (1.0 if axes[1] else 0.0)
     assert ground({}, axes) == Ground()
+
+
+# --- the server ---
+
+RACKS = """\
+rack = "one"
+[racks.one]
+channels = 1
+xy = { x = "low_pass.cutoff", y = "delay.feedback" }
+[[racks.one.slots]]
+type = "gain"
+[[racks.one.slots]]
+type = "low_pass"
+[[racks.one.slots]]
+type = "drive"
+[[racks.one.slots]]
+type = "delay"
+"""
+
+
+@pytest.fixture
+def running(tmp_path):
+    running = Running(tmp_path / "home", RACKS)
+    yield running
+    running.stop()
+
+
+@pytest.mark.engine
+def test_a_client_that_looks_gets_the_map_and_another_sound_another_one(running):
+    client = running.start()
+    assert not running.lines("workshop", "Map")  # nobody looks yet
+    client.send(protocol.Subscribe(0.0, map=True))
+    whole = client.receive(Ground, lambda ground: ground.whole)
+    sides = [message.side for message in client.heard if isinstance(message, Ground)]
+    assert sides == [0, *SIDES] and whole.loudness[:17] == tuple(-40.0 + x for x in range(17))
+    orders = running.lines("workshop", "Map")
+    first = orders[0]
+    assert [slot["program"].rpartition("/")[2] for slot in first["slots"]] == ["low_pass-64", "drive-64", "delay-64"]
+    assert first["axes"] == [[0, 0], [2, 1]] and len(first["cells"]) == 5
+    assert client.set("xy", [0.3, 0.9]) == ""  # the pad itself: the same map
+    assert client.set("low_pass.q", 0.2) == ""  # another knob: the old map stays until the new one is drawn
+    client.receive(Ground, lambda ground: ground.whole)
+    again = [message.side for message in client.heard if isinstance(message, Ground)][len(sides) :]
+    assert again == list(SIDES) and len(running.lines("workshop", "Map")) == 2 * len(orders)
+    assert client.set("xy.y", "delay.time") == ""
+    client.receive(Ground, lambda ground: ground.side == 0)  # that one shows nothing true any more
+    client.receive(Ground, lambda ground: ground.whole)
+    for axis in ("xy.x", "xy.y"):
+        assert client.set(axis, "") == ""
+    client.receive(Ground, lambda ground: ground.side == 0)
