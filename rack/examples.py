@@ -165,3 +165,38 @@ def _check_pair(one: Example, other: Example, driven: tuple[str, ...]) -> None:
                 f"examples {one.name!r} and {other.name!r} are both at {where} but want {key} at "
                 f"{one.values[key]:.2f} and {other.values[key]:.2f}; move or delete one of them"
             )
+
+
+# --- what clients see of it -------------------------------------------------------------------------------------------
+
+
+class ExampleView(msgspec.Struct, frozen=True):
+    """One example: its name and place, what the knobs are there in words, and how far the mapping misses it."""
+
+    name: str
+    position: tuple[float, ...]
+    words: str = ""
+    residual: float | None = None  # rms of positions; None where nothing is driven
+
+
+class SuperPlace(msgspec.Struct, frozen=True):
+    """What changes with every turn of the SuperKnob."""
+
+    position: tuple[float, ...] = (0.0,)
+    confidence: float = 0.0  # 1 between the examples, 0 where everything is a guess
+    ghosts: dict[str, float] = {}  # where it would put the knobs that stand elsewhere, as positions
+    next: str = ""  # what there is to do next, in words
+
+
+class SuperView(msgspec.Struct, frozen=True):
+    """The SuperKnob as clients draw it."""
+
+    knobs: int = 1
+    place: SuperPlace = SuperPlace()
+    playing: bool = False
+    exact: bool = False
+    lamp: str = "no model"  # or "training", "up to date", "stale"
+    examples: tuple[ExampleView, ...] = ()
+    links: dict[str, str] = {}  # of each knob that it concerns: driven, held, linked or locked
+    glide_ms: float = 0.0
+    compare: str = ""  # A or B, where there are two mappings to compare

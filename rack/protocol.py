@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from .catalogue import KnobInfo
-from .examples import Examples, Mapping
+from .examples import Examples, Mapping, SuperPlace, SuperView
 from .frames import Reader as Reader
 from .frames import frame as frame
 from .jobs import Job, JobLine
@@ -73,6 +73,9 @@ class View(msgspec.Struct, frozen=True):
     audio: AudioView = AudioView()
     problems: tuple[str, ...] = ()  # what is wrong with racks.toml or a slot, in words
     jobs: tuple[Job, ...] = ()  # in the order of their queue; those that are over come last
+    superknob: SuperView = SuperView()
+    snapshots: tuple[str, ...] = ()
+    snapshot: str = ""  # the one that was recalled or kept last
 
 
 # --- Client to server ------------------------------------------------------------------------------------------------
@@ -133,6 +136,13 @@ class Turned(msgspec.Struct, frozen=True, tag="turned"):
     value: float
 
 
+class Moved(msgspec.Struct, frozen=True, tag="moved"):
+    """The SuperKnob stands elsewhere, or what it says of the knobs there is different; by anyone."""
+
+    sequence: int
+    place: SuperPlace
+
+
 class Telemetry(msgspec.Struct, frozen=True, tag="telemetry"):
     """Meters, at the rate the client asked for. Levels in dBFS, ballistics applied; -120 is silence."""
 
@@ -169,7 +179,7 @@ class Notice(msgspec.Struct, frozen=True, tag="notice"):
     text: str
 
 
-FromServer = Snapshot | Turned | Telemetry | Reply | Notice | JobLine | Ground
+FromServer = Snapshot | Turned | Moved | Telemetry | Reply | Notice | JobLine | Ground
 
 
 # --- Server to workshop, and back ------------------------------------------------------------------------------------

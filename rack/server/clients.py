@@ -16,11 +16,13 @@ import msgspec
 
 from .. import __version__
 from ..errors import RackError
+from ..examples import SuperPlace
 from ..maps import Ground
 from ..protocol import (
     FromClient,
     Get,
     Hello,
+    Moved,
     Notice,
     Reader,
     Reply,
@@ -98,6 +100,11 @@ class Clients:
         """One knob, to everybody."""
         self._sequence += 1
         self._broadcast(Turned(self._sequence, key, value))
+
+    def moved(self, place: SuperPlace) -> None:
+        """The SuperKnob, to everybody."""
+        self._sequence += 1
+        self._broadcast(Moved(self._sequence, place))
 
     def notice(self, level: str, text: str) -> None:
         """A line, to everybody; kept for the next one who looks, if nobody does now."""

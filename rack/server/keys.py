@@ -4,6 +4,7 @@
     slots.add  slots.remove  slots.move  rack  rack.step  save  undo  redo  compare  compare.copy
     bypass  mute  source  record  xy  xy.x  xy.y  meters.reset  audio.block (and its like)  stop
     library.mark  library.add  library.remove  library.audition  library.ahead
+    superknob and its like (`server.teach`)  snapshot, morph, vary and their like (`server.snapshots`)
 
 Values come typed, or as text the way a person types it. `change` is pure: it answers the state that follows, and what
 else is to be done; anything that cannot be is a ChangeError that names the key, the value and what is allowed.
@@ -23,7 +24,9 @@ from ..errors import RackError
 from ..protocol import View
 from .librarykeys import LIBRARY_KEYS, LibraryEffect
 from .slotkeys import change_slot, fresh, integer, mended, number, on_off, slot_keys
+from .snapshots import SNAPSHOT_KEYS, SNAPSHOT_READS
 from .state import Scene, State, World, edit, knobs, redo, undo, values
+from .teach import TEACH_KEYS, TEACH_READS, TeachEffect, by_hand, without_slot
 
 
 class ChangeError(RackError):
@@ -44,7 +47,7 @@ class Stop(msgspec.Struct, frozen=True):
     """End the server and all its processes."""
 
 
-Effect = Save | ResetMeters | Stop | LibraryEffect
+Effect = Save | ResetMeters | Stop | LibraryEffect | TeachEffect
 
 
 def change(state: State, world: World, key: str, value: Any = None, gesture: tuple = ()) -> tuple[State, list[Effect]]:
@@ -59,7 +62,8 @@ def change(state: State, world: World, key: str, value: Any = None, gesture: tup
         if index is None or not rest:
             raise KeyError(key)
         slot = change_slot(state, world, state.scene.rack.slots[index], rest, value)
-        return _edit_slots(state, _put(state, index, slot), gesture), []
+        rack, said = by_hand(state, world, (key,), replace(state.scene.rack, slots=_put(state, index, slot)))
+        return _edit_rack(state, rack, gesture), said
     except KeyError:
         raise ChangeError(f"{key[:100]}: no such key{_hint(state, world, key[:100])}") from None
     except ValueError as error:
@@ -152,7 +156,8 @@ def _remove(state: State, world: World, value, gesture: tuple):
     at, rack = _find_slot(state, value), state.scene.rack
     slots = (*rack.slots[:at], *rack.slots[at + 1 :])
     x, y = ("" if axis.partition(".")[0] == value else axis for axis in rack.xy)
-    return _edit_rack(state, replace(rack, slots=slots, xy=(x, y)), gesture), []
+    superknob = without_slot(rack, rack.slots[at].id)
+    return _edit_rack(state, replace(rack, slots=slots, xy=(x, y), superknob=superknob), gesture), []
 
 
 def _move(state: State, world: World, value, gesture: tuple):
@@ -289,11 +294,8 @@ def _xy(state: State, world: World, value, gesture: tuple):
             knob = next((k for k in knobs(state, world, slot) if k.name == knob_name), None)
             if slot.id == name and knob:
                 slots[i] = mended(slot, knobs={**slot.knobs, knob_name: check_knob(knob, knob.value(place))})
-    return _edit_slots(state, tuple(slots), gesture), []
-
-
-def _not_yet(state: State, world: World, value, gesture: tuple):
-    raise ValueError("not yet; this version cannot do that")
+    rack, said = by_hand(state, world, state.scene.rack.xy, replace(state.scene.rack, slots=tuple(slots)))
+    return _edit_rack(state, rack, gesture), said
 
 
 _WHOLE = {
@@ -314,10 +316,11 @@ _WHOLE = {
     "xy": _xy,
     "xy.x": _axis(0),
     "xy.y": _axis(1),
-    "vary": _not_yet,
     "meters.reset": lambda state, *_: (state, [ResetMeters()]),
     "stop": lambda state, *_: (state, [Stop()]),
     **LIBRARY_KEYS,
+    **TEACH_KEYS,
+    **SNAPSHOT_KEYS,
 }
 
 
@@ -353,6 +356,8 @@ def get(state: State, world: World, view: View, key: str) -> Any:
     }
     if key in whole:
         return whole[key]()
+    if read := {**TEACH_READS, **SNAPSHOT_READS}.get(key):
+        return read(state, world)
     if key.startswith("audio.") and key[6:] in AUDIO:
         return getattr(state.audio, key[6:])
     place, _, rest = key.partition(".")

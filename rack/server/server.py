@@ -14,26 +14,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from .. import paths, protocol
 from ..catalogue import BoxInfo
-from ..config import LIMITER, Slot
 from ..protocol import AudioView, Built, Failed, FromEngine, FromWorkshop
 from ..shared import Shared
-from . import children, health, state, world
+from . import children, health, planned, state, world
 from .beginning import first_state, problems_of
 from .children import Child
 from .clients import Clients
 from .devices import DeviceWatch
+from .driving import super_view
 from .hints import Hints, in_words
 from .journal import journal_of, write_journal
 from .keys import ChangeError, ResetMeters, Save, Stop, change, get
 from .librarykeys import MakeAhead, Mark, WatchFolder
-from .line import LIMITER_ID, Planner, Wanted
+from .line import LIMITER_ID, Planner
 from .lock import listen
 from .maps import Maps
 from .meters import Meters
+from .performing import Performing
 from .shelf import Shelf, models, nearby
 from .state import Facts, State, facts_of
 from .tape import Tape, TapeError
@@ -44,7 +45,6 @@ REST_S = 0.3  # edits that pause so long are worth fusing
 SOON_S = 0.1  # and so long, worth a look at what may come next
 JOURNAL_S = 0.1
 RETRY_S = 30.0  # a line that the engine refuses is built again at most so often
-LIMITER_SLOT = Slot(LIMITER_ID, LIMITER)
 
 
 class Server:
@@ -70,7 +70,10 @@ class Server:
         self.planner = Planner(self.shared.targets, self.workshop.send, self._to_engine, self._at_rest)
         self.maps = Maps(self.clients, self.planner, self.workshop.send, lambda: self.state, self.world)
         self.devices = DeviceWatch(self._device_is_back)
-        self.stream = self._stream(self.state)  # the one that the engine has been told to play
+        self.performing = Performing(
+            self.world, lambda: self.state, self._commit, self.workshop.send, self.clients.notice
+        )
+        self.stream = planned.stream(self.state)  # the one that the engine has been told to play
         self._view_before = self._view()
         self._stop = asyncio.Event()
         self._rest: asyncio.TimerHandle | None = None
@@ -111,6 +114,7 @@ class Server:
 
     async def _end(self) -> None:
         self.devices.watch(None)
+        self.performing.end()
         if self.state.recording:
             await self._end_recording(self.state.recording)
         await asyncio.gather(self.engine.stop(protocol.Quit(), 1.5), self.workshop.stop(), self.shelf.stop())
@@ -125,8 +129,8 @@ class Server:
     async def set(self, key: str, value: Any, gesture: tuple = ()) -> Any:
         """Change one thing and all that follows from it. Raises RackError; then nothing has changed."""
         began = time.monotonic()
-        after, effects = change(self._forgiving(key), self.world, key, value, gesture)
-        if self._structure(after) != self._structure(self.state):
+        after, effects = change(planned.forgiving(self.state, key), self.world, key, value, gesture)
+        if planned.structure(after) != planned.structure(self.state):
             self._changed_at = began
         finished = self._commit(after, key, value)
         for effect in effects:
@@ -142,19 +146,11 @@ class Server:
                     self._prepare_soon()
                 case Stop():
                     asyncio.get_running_loop().call_later(0.02, self._stop.set)  # the answer first
+                case _:
+                    self.performing.do(effect)
         if finished:
             await finished
         return None
-
-    def _forgiving(self, key: str) -> State:
-        """The state without the failures of the slot that is about to be changed: it is tried again."""
-        place, _, rest = key.partition(".")
-        slot = next((s for s in self.state.scene.rack.slots if s.id == place), None)
-        if slot is None or not rest.startswith(("model", "settings")):
-            return self.state
-        mine = state.spec(slot).key()
-        facts = {k: f for k, f in self.state.facts.items() if k != mine or not f.error}
-        return replace(self.state, facts=facts)
 
     def _commit(self, after: State, key: str = "", value: Any = None) -> asyncio.Task | None:
         """Make this the state: first what can go wrong, then everything else. Answers what is still going on."""
@@ -173,14 +169,16 @@ class Server:
             self.engine.send(protocol.Mute(after.mute))
         if after.source != before.source:
             self.engine.send(protocol.Source(after.source.kind != "input"))
-        if self._structure(after) != self._structure(before):
+        if planned.structure(after) != planned.structure(before):
             self._plan()
         else:
             self._aim(before, after)
         self._show()
         self.maps.look()
-        if _remembered(after) != _remembered(before):
+        if planned.remembered(after) != planned.remembered(before):
             self._write_soon()
+        if after.glides:
+            self.performing.glide()
         return finishing
 
     def _to_engine(self, message: protocol.Stream | protocol.Line) -> None:
@@ -194,28 +192,9 @@ class Server:
                 self._end_recording(path)  # a file has one rate and one width
         self.engine.send(message)
 
-    @staticmethod
-    def _stream(of: State) -> protocol.Stream:
-        return protocol.Stream(**asdict(of.audio), channels=of.scene.rack.channels)
-
-    def _structure(self, of: State) -> tuple:
-        """What the engine's line depends on: turning knobs leaves it alone."""
-        slots = [(s.id, state.spec(s).key(), state.failure(of, s)) for s in of.scene.rack.slots]
-        return slots, self._stream(of)
-
-    def _targets(self, slot: Slot) -> tuple[float, ...]:
-        on = slot.id == LIMITER_ID or not (slot.bypass or self.state.bypass)
-        return float(on), *state.positions(slot, state.knobs(self.state, self.world, slot))
-
     def _plan(self) -> None:
         """Bring the engine's row to what the state says."""
-        slots = [s for s in (*self.state.scene.rack.slots, LIMITER_SLOT) if not state.failure(self.state, s)]
-        wanted = []
-        for slot in slots:
-            known = state.knobs(self.state, self.world, slot)
-            places = state.positions(slot, known) if known else None
-            wanted.append(Wanted(slot.id, state.spec(slot, places), self._targets(slot)))
-        self.planner.plan(wanted, self._stream(self.state))
+        self.planner.plan(planned.wanted(self.state, self.world), planned.stream(self.state))
         self.state = replace(self.state, building=self.planner.building)
 
     def _aim(self, before: State, after: State) -> None:
@@ -223,7 +202,7 @@ class Server:
         everything = before.bypass != after.bypass
         for old, new in zip(before.scene.rack.slots, after.scene.rack.slots, strict=True):
             if everything or old is not new:
-                self.planner.aim(new.id, self._targets(new))
+                self.planner.aim(new.id, planned.targets(after, self.world, new))
 
     def _at_rest(self) -> None:
         if self._rest:
@@ -233,7 +212,8 @@ class Server:
     # --- what clients see
 
     def _view(self):
-        return state.view(self.state, self.world, self.audio, self.problems)
+        view = state.view(self.state, self.world, self.audio, self.problems)
+        return replace(view, superknob=super_view(self.state, self.world))
 
     def _show(self) -> None:
         """Tell the clients what is different from what they saw last."""
@@ -241,6 +221,8 @@ class Server:
         turns = state.turned(before, self._view_before)
         for key, value in turns or ():
             self.clients.turned(key, value)
+        if before.superknob.place != self._view_before.superknob.place:
+            self.clients.moved(self._view_before.superknob.place)
         if turns is None or state.still(before) != state.still(self._view_before):
             self.clients.snapshot()
 
@@ -338,6 +320,7 @@ class Server:
         match message:
             case protocol.WorkshopReady():
                 self.planner.workshop_ready()
+                self.performing.workshop_ready()
             case protocol.Fused():
                 self.planner.fused(message)
                 self._prepare_soon()
@@ -348,7 +331,9 @@ class Server:
                 if self.planner.spec_of(message.ticket) and self._made_ahead(message, facts):
                     return
                 self._answered(message.ticket, self.planner.built(message), facts)
-            case Failed():
+            case protocol.Taught():
+                self.performing.taught(message)
+            case Failed() if not self.performing.failed(message):
                 self._failed(message)
 
     def _made_ahead(self, message: Built | Failed, facts: Facts) -> bool:
@@ -437,11 +422,7 @@ class Server:
     def _workshop_died(self, reason: str) -> None:
         self.clients.notice("warning", f"{reason}; the sound goes on")
         self.maps.gone()
+        self.performing.workshop_gone()
         ticket = self.planner.workshop_gone()
         if ticket is not None:
             self._failed(Failed(ticket, "building this ends the workshop; choose another model or other settings"))
-
-
-def _remembered(of: State) -> tuple:
-    """What the journal keeps of a state."""
-    return of.scene, of.edited, of.bypass, of.mute, of.source, of.audio

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from ..catalogue import BoxInfo, KnobInfo
 from ..checks import check_knob
 from ..config import MODEL, OF_FILES, Audio, Rack, Racks, Slot, SourceChoice
+from ..examples import SuperPlace
 from ..protocol import AudioView, BoxSpec, Built, SlotView, View
 
 DEEPEST_UNDO = 200
@@ -45,6 +46,22 @@ class Scene(msgspec.Struct, frozen=True):
     compare: str = "A"
 
 
+class Glide(msgspec.Struct, frozen=True):
+    """Something on its way: the SuperKnob from `start` to `goal`, or knobs by key from one position to another."""
+
+    seconds: float
+    elapsed_s: float = 0.0
+    start: tuple[float, ...] = ()
+    goal: tuple[float, ...] = ()
+    knobs: dict[str, tuple[float, float]] = {}
+    last: dict[str, float] = {}  # what it has set them to: one that stands elsewhere was taken by somebody
+
+    @property
+    def share(self) -> float:
+        """How much of the way is done, 0..1."""
+        return self.elapsed_s / self.seconds if self.seconds > 0 else 1.0
+
+
 class State(msgspec.Struct, frozen=True):
     """Everything the server knows about the rack. `file` is racks.toml; `edited` holds the presets that differ."""
 
@@ -62,6 +79,8 @@ class State(msgspec.Struct, frozen=True):
     audition: tuple[str, ...] = ()  # the models to step through, where they are not those of the folder
     facts: dict[str, Facts] = {}  # by `spec(slot).key()`
     building: frozenset[str] = frozenset()  # ids of slots that the workshop has in hand
+    training: bool = False  # the workshop has the SuperKnob's examples in hand
+    glides: tuple[Glide, ...] = ()
 
 
 class World(msgspec.Struct, frozen=True):
@@ -77,6 +96,7 @@ class World(msgspec.Struct, frozen=True):
     recording: Callable[[], str] = lambda: ""  # a path for a new recording
     models: Callable[[], list[str]] = lambda: []  # model files that could be chosen
     responses: Callable[[], list[str]] = lambda: []  # impulse responses that could be chosen
+    seed: Callable[[], int] = lambda: 0  # of what is to be random
 
 
 def begin(racks: Racks) -> State:
@@ -91,6 +111,8 @@ def with_scene(state: State, scene: Scene, **changes) -> State:
     edited = {name: rack for name, rack in state.edited.items() if name != scene.name}
     if scene.rack != state.file.racks.get(scene.name):
         edited[scene.name] = scene.rack
+    if (scene.name, scene.compare) != (state.scene.name, state.scene.compare):
+        changes.setdefault("glides", ())
     return replace(state, scene=scene, edited=edited, **changes)
 
 
@@ -108,7 +130,7 @@ def undo(state: State) -> State:
     if not state.undo:
         return state
     redo = (*state.redo, state.scene)
-    return with_scene(state, state.undo[-1], undo=state.undo[:-1], redo=redo, gesture=())
+    return with_scene(state, state.undo[-1], undo=state.undo[:-1], redo=redo, gesture=(), glides=())
 
 
 def redo(state: State) -> State:
@@ -116,7 +138,7 @@ def redo(state: State) -> State:
     if not state.redo:
         return state
     undo = (*state.undo, state.scene)
-    return with_scene(state, state.redo[-1], redo=state.redo[:-1], undo=undo, gesture=())
+    return with_scene(state, state.redo[-1], redo=state.redo[:-1], undo=undo, gesture=(), glides=())
 
 
 def saved(state: State, written: Racks) -> State:
@@ -221,6 +243,8 @@ def view(state: State, world: World, audio: AudioView = AudioView(), problems: t
         redo=len(state.redo),
         audio=audio,
         problems=problems,
+        snapshots=tuple(kept.name for kept in rack.snapshots.kept),
+        snapshot=rack.snapshots.current,
     )
 
 
@@ -266,5 +290,6 @@ def turned(before: View, after: View) -> list[tuple[str, float]] | None:
 
 
 def still(view: View) -> View:
-    """A view without the places of its knobs, to tell a turn from anything else."""
-    return replace(view, slots=tuple(replace(slot, values=()) for slot in view.slots))
+    """A view without the places of its knobs and of the SuperKnob, to tell a turn from anything else."""
+    superknob = replace(view.superknob, place=SuperPlace())
+    return replace(view, slots=tuple(replace(slot, values=()) for slot in view.slots), superknob=superknob)

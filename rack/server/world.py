@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def world(boxes: dict[str, BoxInfo], shelf: Shelf) -> World:
         recording=recording,
         models=shelf.models,
         responses=responses,
+        seed=lambda: secrets.randbits(32),
     )
 
 
