@@ -46,6 +46,10 @@ import msgspec
 
 KINDS = ("capture", "parametric", "steer", "conditioning", "superknob", "sweep")
 STATES = ("queued", "running", "paused", "stopped", "done", "failed")
+JOB_KEYS = tuple(f"jobs.{name}" for name in (
+    "start check pause resume stop continue reroll move target title listen undo_checkpoint compare save remove"
+    " record_pair"
+).split())  # fmt: skip
 LIVE = ("queued", "running", "paused")  # of these: they have a place in the queue
 PRESETS: dict[str, dict[str, str]] = {  # by kind: the trainer's presets, and what they are in a few words
     "steer": {
@@ -141,6 +145,7 @@ class Job(msgspec.Struct, frozen=True):
     note: str = ""  # why it is in this state, in words: "paused while late blocks rise", what went wrong if it failed
     auto_paused: bool = False  # it was not a person who paused it, and it goes on by itself
     slot: str = ""  # the id of the slot that its checkpoints play in
+    rack: str = ""  # the name of that slot's rack
     following: bool = True  # whether the slot gets each new checkpoint; False after `jobs.undo_checkpoint`
     comparing: str = "off"  # model or original while `jobs.compare` is on
     run: str = ""  # path of its run.toml
@@ -196,6 +201,6 @@ def grade(esr: float | None) -> str:
     return "" if esr is None else next((word for limit, word in GRADES if esr <= limit), "far off")
 
 
-def table(jobs: tuple[Job, ...]) -> tuple[Job, ...]:
+def without_figures(jobs: tuple[Job, ...]) -> tuple[Job, ...]:
     """Jobs without their figures, to tell a new figure from any other change."""
     return tuple(msgspec.structs.replace(job, last=None, esr=None) for job in jobs)

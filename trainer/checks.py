@@ -383,6 +383,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--delay", default="auto", help="samples by which the wet file is late; found otherwise")
     parser.add_argument("--channel", default="auto", help="auto, left, right, mix or a number from 0")
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--pair", action="store_true", help="one more line of JSON: how the files lie")
     args = parser.parse_args(arguments)
     try:
         delay, channel = (int(x) if x.lstrip("-").isdigit() else x for x in (args.delay, args.channel))
@@ -392,6 +393,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     for finding in report.findings:
         print(json.dumps(finding._asdict()) if args.json else f"{finding.severity:<8} {finding.kind}: {finding}")
+    if args.pair:
+        print(json.dumps({"rate": report.rate, "delay": report.delay, "seconds": len(report.dry) / report.rate}))
     if not report.findings and not args.json:
         print("nothing is wrong with this pair")
     return int(bool(report.bad))
