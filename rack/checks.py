@@ -150,8 +150,8 @@ def tidy(value: float) -> float:
 
 
 RESERVED = frozenset(
-    "audio bypass compare irs keys library limiter meters models morph mute notes rack racks record redo save slots"
-    " snapshot snapshots source status stop superknob undo vary xy".split()
+    "audio bypass compare irs jobs keys library limiter meters models morph mute notes rack racks record redo save"
+    " slots snapshot snapshots source status stop superknob undo vary xy".split()
 )
 
 

@@ -17,6 +17,7 @@ import msgspec
 from .. import __version__
 from ..errors import RackError
 from ..examples import SuperPlace
+from ..jobs import JobLine
 from ..maps import Ground
 from ..protocol import (
     FromClient,
@@ -105,6 +106,10 @@ class Clients:
         """The SuperKnob, to everybody."""
         self._sequence += 1
         self._broadcast(Moved(self._sequence, place))
+
+    def figure(self, line: JobLine) -> None:
+        """A job's new figures, to everybody."""
+        self._broadcast(line)
 
     def notice(self, level: str, text: str) -> None:
         """A line, to everybody; kept for the next one who looks, if nobody does now."""

@@ -4,6 +4,7 @@
     slots.add  slots.remove  slots.move  rack  rack.step  save  undo  redo  compare  compare.copy
     bypass  mute  source  record  xy  xy.x  xy.y  meters.reset  audio.block (and its like)  stop
     library.mark  library.add  library.remove  library.audition  library.ahead
+    jobs.start (and its like: `rack.jobs`)
     superknob and its like (`server.teach`)  snapshot, morph, vary and their like (`server.snapshots`)
 
 Values come typed, or as text the way a person types it. `change` is pure: it answers the state that follows, and what
@@ -21,6 +22,7 @@ from msgspec.structs import asdict, replace
 from ..checks import AUDIO, check_knob, free_id, good_id, good_name, nearest, shown, text
 from ..config import LIMITER, MODEL, MOST_SLOTS, Rack, Slot, SourceChoice
 from ..errors import RackError
+from ..jobs import JOB_KEYS
 from ..protocol import View
 from .librarykeys import LIBRARY_KEYS, LibraryEffect
 from .slotkeys import change_slot, fresh, integer, mended, number, on_off, slot_keys
@@ -84,7 +86,7 @@ def _hint(state: State, world: World, key: str) -> str:
 def all_keys(state: State, world: World) -> list[str]:
     """Every key there is at present."""
     slots = [f"{slot.id}.{name}" for slot in state.scene.rack.slots for name in slot_keys(state, world, slot)]
-    return [*slots, *_WHOLE, *(f"audio.{name}" for name in AUDIO)]
+    return [*slots, *_WHOLE, *(f"audio.{name}" for name in AUDIO), *JOB_KEYS]
 
 
 def _audio(state: State, name: str, value) -> State:

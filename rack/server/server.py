@@ -27,6 +27,7 @@ from .clients import Clients
 from .devices import DeviceWatch
 from .driving import super_view
 from .hints import Hints, in_words
+from .jobs import TRAINER, Host, Jobs
 from .journal import journal_of, write_journal
 from .keys import ChangeError, ResetMeters, Save, Stop, change, get
 from .librarykeys import MakeAhead, Mark, WatchFolder
@@ -57,6 +58,7 @@ class Server:
         engine: Sequence[str] = children.ENGINE,
         workshop: Sequence[str] = children.WORKSHOP,
         scanner: Sequence[str] = children.SCANNER,
+        trainer: Sequence[str] = TRAINER,
     ):
         self.shelf = Shelf(scanner, lambda level, text: self.clients.notice(level, text))
         self.world = world.world(boxes, self.shelf)
@@ -65,6 +67,8 @@ class Server:
         self.shared = Shared()
         self.meters, self.hints = Meters(self.shared), Hints()
         self.clients = Clients(self._view, self._telemetry, self.set, self._get)
+        host = Host(lambda: self.state, self.world, self._commit, self._show, self.set, self.clients, self.shared)
+        self.jobs = Jobs(host, trainer)
         self.engine = Child("engine", engine, FromEngine, self._from_engine, self._engine_died, fds=(self.shared.fd,))
         self.workshop = Child("workshop", workshop, FromWorkshop, self._from_workshop, self._workshop_died, nice=10)
         self.planner = Planner(self.shared.targets, self.workshop.send, self._to_engine, self._at_rest)
@@ -105,6 +109,7 @@ class Server:
             self._plan()
             own = (paths.data_folder() / "models", paths.assets() / "models")
             self.shelf.start([*map(str, own), *self.state.file.library])
+            self.jobs.start()
             await self._stop.wait()
         finally:
             logger.info("stopping")
@@ -115,6 +120,7 @@ class Server:
     async def _end(self) -> None:
         self.devices.watch(None)
         self.performing.end()
+        await self.jobs.stop()
         if self.state.recording:
             await self._end_recording(self.state.recording)
         await asyncio.gather(self.engine.stop(protocol.Quit(), 1.5), self.workshop.stop(), self.shelf.stop())
@@ -128,6 +134,8 @@ class Server:
 
     async def set(self, key: str, value: Any, gesture: tuple = ()) -> Any:
         """Change one thing and all that follows from it. Raises RackError; then nothing has changed."""
+        if key.startswith("jobs."):
+            return await self.jobs.set(key, value)
         began = time.monotonic()
         after, effects = change(planned.forgiving(self.state, key), self.world, key, value, gesture)
         if planned.structure(after) != planned.structure(self.state):
@@ -213,7 +221,7 @@ class Server:
 
     def _view(self):
         view = state.view(self.state, self.world, self.audio, self.problems)
-        return replace(view, superknob=super_view(self.state, self.world))
+        return replace(view, superknob=super_view(self.state, self.world), jobs=self.jobs.view())
 
     def _show(self) -> None:
         """Tell the clients what is different from what they saw last."""
@@ -232,6 +240,8 @@ class Server:
             return health.health(self.shared, self.engine.pid, self.planner.is_fused) | more
         if key == "engine.times":
             return health.times_us(self.shared)
+        if key.partition(".")[0] == "jobs":
+            return self.jobs.get(key)
         return get(self.state, self.world, self._view(), key)
 
     def _telemetry(self, scope: bool):

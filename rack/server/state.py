@@ -14,6 +14,7 @@ from ..catalogue import BoxInfo, KnobInfo
 from ..checks import check_knob
 from ..config import MODEL, OF_FILES, Audio, Rack, Racks, Slot, SourceChoice
 from ..examples import SuperPlace
+from ..jobs import without_figures
 from ..protocol import AudioView, BoxSpec, Built, SlotView, View
 
 DEEPEST_UNDO = 200
@@ -290,6 +291,7 @@ def turned(before: View, after: View) -> list[tuple[str, float]] | None:
 
 
 def still(view: View) -> View:
-    """A view without the places of its knobs and of the SuperKnob, to tell a turn from anything else."""
+    """A view without the places of its knobs and of the SuperKnob, and without figures, to tell them from a change."""
     superknob = replace(view.superknob, place=SuperPlace())
-    return replace(view, slots=tuple(replace(slot, values=()) for slot in view.slots), superknob=superknob)
+    slots = tuple(replace(slot, values=()) for slot in view.slots)
+    return replace(view, slots=slots, superknob=superknob, jobs=without_figures(view.jobs))
