@@ -210,6 +210,13 @@ def train(args: argparse.Namespace) -> int:
     return train.main(args)
 
 
+def sweep(args: argparse.Namespace) -> int:
+    """Train many models with different settings."""
+    from . import sweep
+
+    return sweep.main(args)
+
+
 def bench(args: argparse.Namespace) -> int:
     """Measure speed."""
     from . import bench
@@ -368,6 +375,10 @@ def _add_offline(add) -> None:
     from . import train as training
 
     training.arguments(add("train", train, "turn recordings into a model", json=True))
+
+    from . import sweep as sweeping
+
+    sweeping.arguments(add("sweep", sweep, "train models with different settings, and keep the best", json=True))
 
     command = add("bench", bench, "measure nanoseconds per sample", json=True)
     command.add_argument("--quick", action="store_true", help="fewer and shorter runs")
