@@ -15,6 +15,7 @@ import msgspec
 from jaxmodels import inspect, load
 from jaxmodels.effect import Effect
 from jaxmodels.files import ModelFileError
+from jaxmodels.formats import Facts
 
 from . import config, journal
 from .config import Run, TrainerError
@@ -30,7 +31,7 @@ class Found(NamedTuple):
     model: Path  # where it is or would be
     run: Run | None  # its paths made whole
     effect: Effect | None
-    info: dict[str, Any]  # what the model file says of itself: made by anybody, to be looked at before it is used
+    facts: Facts | None  # what the model file says of itself: made by anybody, to be looked at before it is used
     records: list[dict[str, Any]]
     missing: tuple[str, ...]  # sentences
     audible: bool  # its recordings are there, so that target and model can be heard side by side
@@ -121,20 +122,20 @@ def _placed(run: Run, first: list[Path], then: list[Path]) -> tuple[Run, list[st
 
 def _gathered(model: Path, run: Run | None, missing: list[str], trusted: bool) -> Found:
     """`trusted`: the run was read from a run file, and may start programs as a training may."""
-    effect, info, said = None, {}, list(missing)
+    effect, facts, said = None, None, list(missing)
     try:
-        info = inspect(model)[1].info or {}
+        facts = inspect(model)[1]
         effect = load(model)
     except (ModelFileError, OSError) as error:
         said.append(f"The model cannot be played: {error}." if model.exists() else f"There is no {model.name} yet.")
     records = journal.read(model)
     if not records:
         said.append(f"There is no {journal.path(model).name} beside the model, so how it learned cannot be drawn.")
-    elif not any(record.get("event") == "done" for record in records) or info.get("unfinished"):
+    elif not any(record.get("event") == "done" for record in records):
         step = max((record["step"] for record in records if isinstance(record.get("step"), int)), default=0)
         said.append(f"The run has not come to its end; this is how far it was at step {step}.")
     audible = run is not None and effect is not None and not missing
     if run is not None and not trusted and run.data.effect.startswith(("command:", "pedalboard:")):
         audible = False
         said.append("Its target is another program, which a model file may not start; give the run file to hear it.")
-    return Found(model.stem, model, run, effect, info, records, tuple(said), audible)
+    return Found(model.stem, model, run, effect, facts, records, tuple(said), audible)
