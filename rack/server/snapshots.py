@@ -9,6 +9,7 @@ A snapshot is named by its name or its number, from 1. `morph` is a place betwee
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ from .slotkeys import integer, number
 from .state import Glide, State, World, edit
 
 GLIDE = KnobInfo("glide", "ms", 0.0, 60_000.0, 0.0)
+_TIMED = re.compile(r"(.*\S)\s+(\d[\d.]*\s*(?:ms|s))")  # a name and a time
 VARY = 0.1  # of a knob's travel: so far a variation goes at most, unless it is told
 
 
@@ -57,9 +59,8 @@ def _recall(state: State, world: World, value: Any, gesture: tuple) -> Answer:
     if isinstance(value, list | tuple) and len(value) == 2:
         which, glide = value[0], _time(value[1])
     elif isinstance(value, str) and value not in [kept.name for kept in _snapshots(state).kept]:
-        head, _, last = value.strip().rpartition(" ")
-        if head and last[:1].isdigit():
-            which, glide = head, _time(last)
+        if timed := _TIMED.fullmatch(value.strip()):
+            which, glide = timed[1], _time(timed[2])
     return _go(state, world, _which(state, which), glide, gesture), []
 
 
