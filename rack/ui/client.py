@@ -8,6 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from rack import __version__
+from rack.jobs import JobLine
+from rack.maps import Ground
 from rack.protocol import (
     FromServer,
     Get,
@@ -24,7 +26,7 @@ from rack.protocol import (
 )
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 2.0
-Message = Snapshot | Turned | Notice | Reply
+Message = Snapshot | Turned | Notice | Reply | JobLine | Ground
 
 
 class Client:
@@ -66,7 +68,7 @@ class Client:
         reader = Reader(FromServer)
         try:
             self.send(Hello(version=__version__, client="ui"))
-            if self._subscription.rate_hz:
+            if self._subscription != Subscribe(0.0):
                 self.send(self._subscription)
             while True:
                 message = await reader.read(stream)
@@ -119,9 +121,9 @@ class Client:
         self._waiting[number] = asyncio.get_running_loop().create_future()
         return await self._waiting[number]
 
-    def subscribe(self, rate_hz: float, scope: bool) -> None:
-        """How much telemetry to send from now on, and after every reconnection."""
-        wanted = Subscribe(rate_hz=rate_hz, scope=scope)
+    def subscribe(self, rate_hz: float, scope: bool, map: bool = False) -> None:
+        """How much telemetry to send from now on, and after every reconnection; and whether to draw the pad's map."""
+        wanted = Subscribe(rate_hz=rate_hz, scope=scope, map=map)
         if wanted != self._subscription:
             self._subscription = wanted
             self.send(wanted)

@@ -116,6 +116,7 @@ COMMANDS: tuple[Command, ...] = (
     C("pad_default", "backspace", "Both knobs to their defaults (double-click too)", "XY pad", "default", 3, "pad",
       "default"),
     C("pad_type", "enter", "Type both values: 2k, -3dB", "XY pad", "type", 2, "pad", "type"),
+    C("pad_measure", "g", "Ground: loudness, brightness, decay, or off", "XY pad", "ground", 4, "pad", "measure"),
     C("axis_next", "up,k,plus", "Next knob for this axis", "XY pad", "choose", 1, "axis", "cycle(1)", shown="↑↓"),
     C("axis_previous", "down,j,minus", "Previous knob for this axis", "XY pad", "", 0, "axis", "cycle(-1)"),
     C("axis_pick", "enter", "Pick the knob of this axis from a list", "XY pad", "list", 2, "axis", "pick"),

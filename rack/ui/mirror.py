@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from rack.catalogue import KnobInfo
+from rack.maps import Ground
 from rack.protocol import SlotView, Snapshot, Turned, View
 
 ECHO_S = 1.0  # after this long without an echo the server is believed, not the hand
@@ -21,6 +22,7 @@ class Mirror:
         self._mine: dict[str, tuple[float, float]] = {}  # turned here and not echoed yet: value, when
         self.view = View(rack="", racks=(), slots=())
         self.sequence = -1
+        self.ground = Ground()  # the map behind the pad, as far as it is drawn
         self.knobs: dict[str, KnobInfo] = {}
 
     def snapshot(self, message: Snapshot) -> None:

@@ -13,6 +13,7 @@ from textual.binding import Binding
 from textual.theme import BUILTIN_THEMES, Theme
 
 from rack.catalogue import BoxInfo, catalogue
+from rack.maps import Ground
 from rack.protocol import Notice, Reply, Snapshot, Turned
 
 from .art import colours
@@ -123,6 +124,9 @@ class RackApp(App[None], inherit_bindings=False):
         elif isinstance(message, Turned):
             if self.mirror.turned(message):
                 self._followers.add(message.key)
+        elif isinstance(message, Ground):
+            self.mirror.ground = message
+            self.rack_screen.show_ground()
         elif isinstance(message, Notice):
             self.rack_screen.status.say(message.text, message.level)
         elif isinstance(message, Reply) and message.error:
@@ -150,8 +154,9 @@ class RackApp(App[None], inherit_bindings=False):
 
     def subscribe(self) -> None:
         """Ask for as much telemetry as this page draws."""
+        screen = self.rack_screen
         self.call_after_refresh(
-            lambda: self.client.subscribe(self.rate_hz, scope=self.rack_screen.visible_scope is not None)
+            lambda: self.client.subscribe(self.rate_hz, screen.visible_scope is not None, screen.watches_map)
         )
 
     def tick(self) -> None:

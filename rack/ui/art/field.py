@@ -19,7 +19,7 @@ def shade(field: Callable[[float, float], float], width: int, height: int) -> li
 
     def level(x: int, half: int) -> int:
         value = field((x + 0.5) / width, 1.0 - (half + 0.5) / (2 * height))
-        return min(int(value * LEVELS), LEVELS - 1)
+        return min(max(int(value * LEVELS), 0), LEVELS - 1)
 
     return [[(level(x, 2 * y), level(x, 2 * y + 1)) for x in range(width)] for y in range(height)]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Grid, Horizontal, Vertical
 from textual.widget import Widget
 from textual.widgets import Static
 
 from rack.catalogue import BoxInfo, KnobInfo
+from rack.maps import MEASURES
 
 from ..mirror import Mirror
 from ..turning import Gestures
@@ -25,6 +27,7 @@ class XYPage(Vertical):
     def __init__(self, gestures: Gestures, trail: bool):
         super().__init__(classes="page")
         self.pad = XYPad(gestures, trail)
+        self.pad.measure = MEASURES[0]
         self.axes = (Axis("x"), Axis("y"))
         self._rulers = (Ruler(upright=False), Ruler(upright=True))
 
@@ -39,10 +42,18 @@ class XYPage(Vertical):
 
     def on_mount(self) -> None:
         self.border_title = "xy"
-        self.border_subtitle = "the lighter, the nearer both are to their defaults"
+        self.border_subtitle = self.pad.legend
+
+    @on(XYPad.Chose)
+    def _chose(self) -> None:
+        self.border_subtitle = self.pad.legend
 
     def show(self, mirror: Mirror) -> None:
-        """Draw the two knobs of the view."""
+        """Draw the two knobs of the view, and the map of their plane."""
+        self.pad.show_map(mirror.ground)
+        said = self.pad.legend if any(mirror.view.xy) else "Tab, then Enter: choose the knobs"
+        if self.border_subtitle != said:
+            self.border_subtitle = said
         place = show_pad(self.pad, mirror)
         for axis, ruler, key, position in zip(self.axes, self._rulers, mirror.view.xy, place, strict=True):
             info = mirror.knobs.get(key)

@@ -16,6 +16,7 @@ from textual.widgets import Input, Static
 from rack.protocol import SlotView, Telemetry, View
 
 from ..art.plan import neighbour
+from ..art.surface import OFF
 from ..commands import BY_NAME, bindings, footer, order
 from ..widgets.knob import Knob
 from ..widgets.lines import Chain, Header, Keys, StatusLine
@@ -133,6 +134,16 @@ class RackScreen(Screen[None]):
         found = next(iter(page.query(Scope)), None) if page is not None else None
         return found if found is not None and found.region else None
 
+    @property
+    def watches_map(self) -> bool:
+        """Whether what the pad's plane sounds like is to be seen."""
+        return self.page == "xy" and next(iter(self._pages["xy"].query(XYPad))).measure != OFF
+
+    def show_ground(self) -> None:
+        """Draw the map that has arrived."""
+        if self.page == "xy":
+            self._show_pads()
+
     def _is_due(self, name: str, hz: float) -> bool:
         now = time.monotonic()
         if now - self._due.get(name, 0.0) < 0.9 / hz:
@@ -241,6 +252,10 @@ class RackScreen(Screen[None]):
                 said.append(f"{key} = {knob.info.format(knob.value)}")
         if sent:
             self.status.say(", ".join(said) or "the pad has no knobs yet: X, then Tab, then Enter")
+
+    @on(XYPad.Chose)
+    def _measured(self) -> None:
+        self.app.subscribe()
 
     @on(XYPad.Typed)
     def _type_place(self) -> None:

@@ -10,9 +10,11 @@ from textual.binding import Binding
 from textual.message import Message
 
 from rack.catalogue import KnobInfo
+from rack.maps import Ground
 
 from .. import turning
-from ..art import field
+from ..art import field, surface
+from ..art.surface import OFF, Surface
 from ..art.text import Row, clip, short
 from ..commands import bindings
 from .drawn import Drawn
@@ -22,7 +24,10 @@ Place = tuple[float, float]
 
 
 class XYPad(Drawn, can_focus=True):
-    """Positions 0..1 of two knobs. The ground is lighter the nearer both are to their defaults."""
+    """Positions 0..1 of two knobs, on a ground that says what each place sounds like.
+
+    Without a map, or with `measure` off, the ground is lighter the nearer both are to their defaults.
+    """
 
     BINDINGS = [Binding(c.keys, c.binding, c.help, show=False) for c in bindings("pad")]
 
@@ -36,6 +41,9 @@ class XYPad(Drawn, can_focus=True):
     class Typed(Message):
         """Enter: the values are to be typed."""
 
+    class Chose(Message):
+        """Another measure is to be seen."""
+
     def __init__(self, gestures: turning.Gestures, trail: bool = True, focusable: bool = True):
         super().__init__()
         self.can_focus = focusable
@@ -44,8 +52,12 @@ class XYPad(Drawn, can_focus=True):
         self._home: Place = (0.5, 0.5)
         self._fine: Place = (1.0, 1.0)
         self._trail: deque[tuple[int, int]] = deque(maxlen=TRAIL if trail else 0)
-        self._ground: tuple[tuple, list] = ((), [])
+        self._shaded: tuple[tuple, list] = ((), [])
         self._gesture = 0
+        self.measure = OFF
+        self._map = Ground()
+        self._surface: Surface | None = None
+        self._marks: tuple[tuple[str, Place], ...] = ()
 
     def aim(self, axes: tuple[str, str], x: KnobInfo | None, y: KnobInfo | None) -> None:
         """The knobs it moves; None where there is none."""
@@ -54,6 +66,37 @@ class XYPad(Drawn, can_focus=True):
             self._axes, self._home = axes, home  # type: ignore[assignment]
             self._trail.clear()
             self.repaint()
+
+    def show_map(self, ground: Ground) -> None:
+        """Draw this map behind the reticle; its side is 0 where there is none."""
+        if ground != self._map:
+            self._map = ground
+            self._see(self.measure)
+
+    def show_marks(self, marks: tuple[tuple[str, Place], ...]) -> None:
+        """Draw a character at each of these places."""
+        if marks != self._marks:
+            self._marks = marks
+            self.repaint()
+
+    @property
+    def legend(self) -> str:
+        """What the ground shows, in words."""
+        return surface.legend(self._surface, self.measure, self._map.whole, self.dense)
+
+    @property
+    def dense(self) -> bool:
+        """Whether the ground is drawn in characters, because there are no shades."""
+        return self.glyphs.name == "ascii" or self.look.few_colours
+
+    def _see(self, measure: str) -> None:
+        self.measure, self._surface = measure, surface.surface(self._map, measure)
+        self._shaded = ((), [])
+        self.repaint()
+
+    def action_measure(self) -> None:
+        self._see(surface.CHOICES[(surface.CHOICES.index(self.measure) + 1) % len(surface.CHOICES)])
+        self.post_message(self.Chose())
 
     def show(self, place: Place) -> None:
         """Draw the reticle there."""
@@ -110,20 +153,21 @@ class XYPad(Drawn, can_focus=True):
 
     def draw(self, width: int, height: int) -> list[Row]:
         key = (width, height, self._home)
-        if self._ground[0] != key:
-            self._ground = (key, field.shade(field.distance(self._home), width, height))
+        if self._shaded[0] != key:
+            height_at = self._surface.at if self._surface else field.distance(self._home)
+            self._shaded = (key, field.shade(height_at, width, height))
         over = self._overlay(width, height)
-        shaded = self.glyphs.name == "ascii" or self.look.few_colours
-        shades = self.glyphs.shades if shaded else ""
+        shades = self.glyphs.shades if self.dense else ""
+        least = 0 if self._surface else 2  # the defaults' ground is there for the eye, a map is read
         out: list[Row] = []
-        for y, cells in enumerate(self._ground[1]):
+        for y, cells in enumerate(self._shaded[1]):
             row: Row = []
             for x, (top, bottom) in enumerate(cells):
                 glyph, ink = over.get((x, y), ("", ""))
                 if glyph:
                     row.append((glyph, f"{ink} on heat-{bottom}"))
                 elif shades:
-                    row.append((shades[max(bottom - 2, 0) * (len(shades) - 1) // field.LEVELS], "faint"))
+                    row.append((shades[max(bottom - least, 0) * (len(shades) - 1) // field.LEVELS], "faint"))
                 elif top == bottom:
                     row.append((" ", f"text on heat-{bottom}"))
                 else:
@@ -132,11 +176,13 @@ class XYPad(Drawn, can_focus=True):
         return out
 
     def _overlay(self, width: int, height: int) -> dict[tuple[int, int], tuple[str, str]]:
-        """What lies over the ground: the home mark, the trail, and the reticle on top."""
+        """What lies over the ground: the home mark, the trail, marked places, and the reticle on top."""
         across, down, middle = self.glyphs.cross
         over = {field.cell(*self._home, width, height): (self.glyphs.off, "dim")}
         for i, cell in enumerate(self._trail):
             over[cell] = (self.glyphs.point, "text" if i > len(self._trail) // 2 else "dim")
+        for mark, place in self._marks:
+            over[field.cell(*place, width, height)] = (mark, "lit b")
         x, y = field.cell(*self.place, width, height)
         ink = "focus b" if self.has_focus else "bright b"
         arms = [*((x + dx, y, across) for dx in (-2, -1, 1, 2)), *((x, y + dy, down) for dy in (-1, 1))]
