@@ -229,7 +229,10 @@ def keep_checkpoint(kept: Kept, in_use: set[str], words: str = "") -> Kept:
     except FileNotFoundError:
         return kept
     if written == kept.seen:
-        return kept
+        last = job.checkpoints[-1:] if words else ()
+        named = tuple(msgspec.structs.replace(each, words=each.words or words) for each in last)
+        there = (*job.checkpoints[: len(job.checkpoints) - len(last)], *named)
+        return msgspec.structs.replace(kept, job=msgspec.structs.replace(job, checkpoints=there)) if named else kept
     path = of(job.id) / "checkpoints" / f"{kept.next_number:04d}.nafx"
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)

@@ -107,6 +107,7 @@ class Runner:
             self._table.change(job.id, state="failed", note=f"{place}: {error.strerror or error}")
             return
         self._table.change(job.id, state="running", auto_paused=False, ending="", note="is starting")
+        self._table.move(job.id, 0)
 
     def look_at_sound(self) -> None:
         """Put the trainer to rest while blocks come late, and take it up again when they do not; once a second."""

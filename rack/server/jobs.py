@@ -32,7 +32,7 @@ from .trainee import TRAINER
 
 logger = logging.getLogger(__name__)
 
-FIRST_S = 2.0  # after which the queue begins: the sound comes first
+FIRST_S = 1.0  # after which the queue begins: the sound comes first
 TICK_S = 1.0
 
 
@@ -75,9 +75,6 @@ class Jobs:
         """Take up the queue where it was left."""
         for line in self._table.wrong:
             self._host.clients.notice("warning", line)
-        for kept in self._table:
-            if kept.job.state == "running" or kept.job.auto_paused:
-                self._table.change(kept.job.id, state="queued", auto_paused=False, note="goes on from its checkpoint")
         self._do(self._run())
 
     async def stop(self) -> None:

@@ -19,7 +19,7 @@ class Table:
 
     def __init__(self, show: Callable[[], None], say: Callable[[str, str], None]):
         found, self.wrong = jobfiles.read_all()
-        self._jobs: dict[str, Kept] = {kept.job.id: kept for kept in found}  # the live ones in the order of the queue
+        self._jobs = {kept.job.id: _waiting(kept) for kept in found}  # the live ones in the order of the queue
         self._show, self._say = show, say
         self._dirty: set[str] = set()
         self._writing = asyncio.Lock()
@@ -97,3 +97,11 @@ class Table:
                     why = f"{jobfiles.folder()}: jobs cannot be written down: {error.strerror or error}"
                     self._say("error", f"{why}; the sound goes on")
                 self._write_failed = True
+
+
+def _waiting(kept: Kept) -> Kept:
+    """A job as the next server finds it: one that ran goes on."""
+    if kept.job.state != "running" and not kept.job.auto_paused:
+        return kept
+    job = replace(kept.job, state="queued", auto_paused=False, note="goes on from its checkpoint")
+    return replace(kept, job=job)

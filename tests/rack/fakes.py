@@ -22,8 +22,10 @@ import numpy as np
 
 from rack import protocol
 from rack.catalogue import KnobInfo
+from rack.examples import Mapping, fingerprint, glided
 from rack.maps import Map, Mapped, MapPoint
 from rack.shared import TAPE, Shared, put, take
+from rack.superknob import packed
 
 from .boxes import CATALOGUE
 
@@ -107,6 +109,8 @@ def workshop(fd: int) -> None:
 
 
 def answer(order):
+    if isinstance(order, protocol.Teach):
+        return taught(order)
     if isinstance(order, Map):
         return Mapped(order.ticket, tuple(MapPoint(x, y, -40.0 + x, 100.0 * (y + 1), 0.1) for x, y in order.cells))
     if isinstance(order, protocol.Fuse):
@@ -126,12 +130,29 @@ def answer(order):
     return protocol.Built(order.ticket, name, name, knobs, values, 3, 100, 1000, None, 0.0, True)
 
 
+def taught(order: protocol.Teach):
+    """A mapping that plays the middle of what is taught; an example's name may say what else happens."""
+    names = [example.name for example in order.examples.examples]
+    if "kills" in names:
+        os._exit(7)
+    if "fails" in names:
+        return protocol.Failed(order.ticket, "the examples cannot be learned; delete some")
+    keys = glided(order.examples)
+    ends = [[e.values[key] for e in order.examples.examples if key in e.values] for key in keys]
+    weights = packed(np.zeros((16, 2)), np.zeros(16), np.zeros((len(keys), 16)), np.zeros(len(keys)))
+    low, high = (tuple(end(values) for values in ends) for end in (min, max))
+    mapping = Mapping(order.examples.knobs, keys, low, high, weights, fingerprint(order.examples))
+    return protocol.Taught(order.ticket, mapping, (0.0,) * len(names), 0.0, 1, 0.1)
+
+
 def server(arguments: list[str]) -> int:
     """The real server with these children."""
     from rack.server.__main__ import main
 
     fake = (sys.executable, "-m", "tests.rack.fakes")
-    return main(arguments, boxes=CATALOGUE, engine=(*fake, "engine"), workshop=(*fake, "workshop"), scanner=())
+    trainer = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
+    children = {"engine": (*fake, "engine"), "workshop": (*fake, "workshop"), "scanner": (), "trainer": trainer}
+    return main(arguments, boxes=CATALOGUE, **children)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,74 @@
+"""A trainer that learns nothing: `fake_trainer.py RUN.toml --resume`. What it does stands in the run file's [fake].
+
+It speaks as the real one does: JSON lines, a checkpoint, `<out>.pause`, `<out>.stop`. Its model is JSON that the fake
+workshop understands. What it was when it began goes to `trainer.jsonl` in NAFX_RACK_HOME.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+path = Path(sys.argv[1])
+run = tomllib.loads(path.read_text())
+fake, out = run.get("fake", {}), path.parent / run["out"]
+home = Path(os.environ.get("NAFX_RACK_HOME", path.parent))
+saved, pause, stop = (Path(f"{out}.{what}") for what in ("checkpoint", "pause", "stop"))
+
+
+def say(event, **record):
+    print(json.dumps({"event": event, **record}), flush=True)
+
+
+def write(to, text):
+    Path(f"{to}.tmp").write_text(text)
+    os.replace(f"{to}.tmp", to)
+
+
+def keep(step, name="trained"):
+    write(saved, str(step))
+    write(out, json.dumps({"program": f"{name}{step}", "knobs": ["c1", "c2"]}))
+    say("checkpoint", step=step, out=str(out))
+
+
+step = int(saved.read_text()) if saved.exists() else 0
+began = {"pid": os.getpid(), "job": path.parent.name, "run": path.name, "step": step, "nice": os.nice(0)}
+with open(home / "trainer.jsonl", "a") as log:
+    log.write(json.dumps({**began, "session": os.getsid(0) == os.getpid()}) + "\n")
+if fake.get("fails"):
+    print(f"Traceback of something\ntrainer: {fake['fails']}", file=sys.stderr)
+    sys.exit(1)
+say("start", network={"kind": "Fake"}, parameters=7, step=step, resumed=step > 0)
+if run.get("reroll"):
+    keep(run["seed"], "rolled")
+    say("done", out=str(out), seed=run["seed"])
+    sys.exit(0)
+steps, stopped = fake.get("steps", 4), False
+while step < steps and not stopped:
+    step += 1
+    if step == 1:
+        say("warning", what="polarity", text="the model plays upside down")
+    say("validation", step=step, loss=1 / step, esr=0.5 / step, validation_loss=2 / step, best=float("nan"), done=0.5,
+        rate=3.0, eta=1.0, seconds=step / 10)  # fmt: skip
+    if step % fake.get("every", 2) == 0:
+        keep(step)
+    if step in fake.get("dies", ()):
+        os.kill(os.getpid(), signal.SIGKILL)
+    gate = home / f"gate-{path.parent.name}"  # a test holds it here until the file is gone, or says another step
+    while (gate.exists() and step >= int(gate.read_text() or 0) or pause.exists()) and not stop.exists():
+        if pause.exists():
+            keep(step)
+            say("paused", step=step)
+            while pause.exists() and not stop.exists():
+                time.sleep(0.005)
+            say("continued", step=step)
+        time.sleep(0.005)
+    stopped = stop.exists()
+keep(step)
+write(out, json.dumps({"program": f"finished{step}", "knobs": ["c1", "c2"]}))
+say("done", out=str(out), esr=0.02, stopped=stopped, steps=step)
+if not stopped:
+    saved.unlink()
