@@ -217,6 +217,13 @@ def sweep(args: argparse.Namespace) -> int:
     return sweep.main(args)
 
 
+def report(args: argparse.Namespace) -> int:
+    """A page about training runs."""
+    from . import train_report
+
+    return train_report.main(args)
+
+
 def bench(args: argparse.Namespace) -> int:
     """Measure speed."""
     from . import bench
@@ -379,6 +386,10 @@ def _add_offline(add) -> None:
     from . import sweep as sweeping
 
     sweeping.arguments(add("sweep", sweep, "train models with different settings, and keep the best", json=True))
+
+    from . import train_report
+
+    train_report.arguments(add("report", report, "show or compare what was trained, as a page", json=True))
 
     command = add("bench", bench, "measure nanoseconds per sample", json=True)
     command.add_argument("--quick", action="store_true", help="fewer and shorter runs")

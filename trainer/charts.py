@@ -200,7 +200,7 @@ def _answer(who: str, curve: tuple[np.ndarray, np.ndarray], ink: str, two: bool)
 
 def _harmonics(there: list, title: str) -> Drawing:
     count = min(MOST_HARMONICS, *(len(each.harmonics.hz) for _, each, _ in there))
-    names = [f"{hz / 1000:.3g} kHz" for hz in there[0][1].harmonics.hz[:count]]
+    names = [f"{n + 1} kHz" for n in range(count)]
     rows = [(label, list(each.harmonics.db[:count]), ink) for label, each, ink in there]
     return bars("harmonics", f"A sine of 1 kHz{title}", names, rows, Axis(LEVEL, -120.0, 6.0), 760, unit="dB")
 

@@ -142,7 +142,7 @@ def _answers(studies: Sequence[Study]) -> list:
     if not there:
         return []
     count = min(charts.MOST_HARMONICS, *(len(model.harmonics.hz) for _, _, model in there))
-    names = [f"{hz / 1000:.3g} kHz" for hz in there[0][2].harmonics.hz[:count]]
+    names = [f"{n + 1} kHz" for n in range(count)]
     rows = [(letter, list(model.harmonics.db[:count]), ink) for letter, ink, model in there]
     target = same_target(studies)
     if target is not None:

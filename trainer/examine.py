@@ -251,11 +251,16 @@ def _known(run: Run, knobs: dict[str, float], rate: int) -> Play:
 def response(play: Play, rate: int) -> Response:
     """An effect's answers: to a sine of 1 kHz at -12 dB, a sweep, a sine of 110 Hz, a sine in steps."""
     steps = np.arange(-60.0, 0.1, 5.0)
+    rest = float(play(np.zeros(SETTLED, np.float32))[-1])
+
+    def moving(x: np.ndarray) -> np.ndarray:
+        return np.asarray(play(x)) - rest
+
     return Response(
         metrics.harmonics(play, rate, 1000.0, -12.0, 0.5),
-        metrics.frequency_response(play, rate, seconds=1.0),
+        metrics.frequency_response(moving, rate, seconds=1.0),
         metrics.transfer_curve(play, rate),
-        metrics.gain_curve(play, rate, steps, seconds=0.2),
+        metrics.gain_curve(moving, rate, steps, seconds=0.2),
     )
 
 
@@ -267,8 +272,8 @@ def _steered(found: Found) -> bool:
 
 
 def _ring(effect: Effect, rate: int) -> int:
-    """Samples in which an impulse dies away."""
-    return min(4 * rate, max(rate // 2, 2 * (effect.receptive_field or rate // 2)))
+    """Samples in which an impulse dies away: after its receptive field a network rests, but for rounding."""
+    return min(4 * rate, effect.receptive_field or 2 * rate)
 
 
 def _passage(excerpts: list[Excerpt], rate: int) -> np.ndarray:
