@@ -36,6 +36,12 @@ def esr(y: Signal, target: Signal):
     return jnp.mean((target - y) ** 2) / (jnp.mean(target**2) + FLOOR)
 
 
+def esr_each(y: Signal, target: Signal):
+    """The mean of each signal's own ESR: a quiet position of a knob counts as much as a loud one."""
+    each = jnp.mean((target - y) ** 2, axis=-1) / (jnp.mean(target**2, axis=-1) + FLOOR)
+    return jnp.mean(each)
+
+
 def dc(y: Signal, target: Signal):
     """Squared difference of the means over time, over the target's power."""
     return jnp.mean(jnp.mean(target - y, axis=-1) ** 2) / (jnp.mean(target**2) + FLOOR)
@@ -160,6 +166,7 @@ def _a_taps(rate: int) -> np.ndarray:
 LOSSES: dict[str, Loss] = {
     "esr": esr,
     "dc": dc,
+    "esr_each": esr_each,
     "mae": mae,
     "mse": mse,
     "l1_relative": l1_relative,
@@ -167,7 +174,8 @@ LOSSES: dict[str, Loss] = {
     "mr_stft": mr_stft,
     "mr_stft_steer": partial(mr_stft, sizes=STEER),
 }
-EMPHASISED = ("esr", "mae", "mse", "l1_relative")  # what pre-emphasis goes before: DC would be filtered away by it
+# What pre-emphasis goes before: DC would be filtered away by it.
+EMPHASISED = ("esr", "esr_each", "mae", "mse", "l1_relative")
 PRE_EMPHASIS: dict[str, Callable[[Signal], Signal]] = {
     "high_pass": pre_emphasis,
     "low_passed": pre_emphasis_low_passed,

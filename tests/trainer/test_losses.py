@@ -32,6 +32,9 @@ def test_errors_in_time_of_known_signals():
     assert float(losses.esr(target, target)) == 0
     assert float(losses.esr(jnp.zeros_like(target), target)) == pytest.approx(1, rel=1e-3)
     assert float(losses.esr(-target, target)) == pytest.approx(4, rel=1e-3)
+    assert float(losses.esr_each(jnp.zeros_like(target).at[0].set(target[0]), target)) == pytest.approx(2 / 3, rel=1e-3)
+    quiet = jnp.array([[1.0], [2.0], [0.1]]) * target
+    assert float(losses.esr_each(0.5 * target, quiet)) == pytest.approx((0.25 + 0.5625 + 16) / 3, rel=0.02)
     assert float(losses.dc(target + 0.5, target)) == pytest.approx(0.25 / power, rel=1e-3)
     assert float(losses.mae(target + 0.25, target)) == pytest.approx(0.25, rel=1e-5)
     assert float(losses.mse(target - 0.5, target)) == pytest.approx(0.25, rel=1e-5)
