@@ -224,6 +224,13 @@ def report(args: argparse.Namespace) -> int:
     return train_report.main(args)
 
 
+def jobs(args: argparse.Namespace) -> int:
+    """The queue of training jobs."""
+    from . import jobscommand
+
+    return jobscommand.main(args)
+
+
 def bench(args: argparse.Namespace) -> int:
     """Measure speed."""
     from . import bench
@@ -390,6 +397,10 @@ def _add_offline(add) -> None:
     from . import train_report
 
     train_report.arguments(add("report", report, "show or compare what was trained, as a page", json=True))
+
+    from . import jobscommand
+
+    jobscommand.arguments(add("jobs", jobs, "the queue of training jobs: list, start, pause, stop, listen, save"))
 
     command = add("bench", bench, "measure nanoseconds per sample", json=True)
     command.add_argument("--quick", action="store_true", help="fewer and shorter runs")

@@ -89,10 +89,10 @@ class Connection:
                     raise RackError(heard.error)
                 return heard.value
 
-    def set(self, key: str, value: Any) -> None:
-        """Change one thing."""
+    def set(self, key: str, value: Any) -> Any:
+        """Change one thing; answers what there is to say about it, which is mostly nothing."""
         self._requests += 1
-        self._ask(protocol.Set(key, value, self._requests))
+        return self._ask(protocol.Set(key, value, self._requests))
 
     def get(self, key: str) -> Any:
         """Read one thing."""

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from .errors import RackError
+from .jobs import grade
 
 RECIPES = ("capture", "parametric", "steer", "conditioning")
-GRADES = ((0.01, "very close"), (0.035, "close"), (0.1, "recognisable"), (0.3, "rough"))  # ESR up to, in a word or two
 
 
 def arguments(command: argparse.ArgumentParser) -> None:
@@ -112,6 +112,5 @@ def said(record: dict) -> str:
     if event == "warning":
         return f"warning: {record['text']}"
     if event == "done" and "esr" in record:
-        word = next((word for limit, word in GRADES if record["esr"] <= limit), "far off")
-        return f"done: {record['out']}, ESR {record['esr']:.4f} ({word})"
+        return f"done: {record['out']}, ESR {record['esr']:.4f} ({grade(record['esr'])})"
     return f"{event}: {record['out']}" if "out" in record else event
