@@ -37,7 +37,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
     add("list", "what runs, what waits, what is over", id=False)
     one = add("start", "put a run file into the queue", id=False)
-    one.add_argument("run", metavar="RUN.toml", help="as nafx-rack train writes it")
+    one.add_argument("file", metavar="RUN.toml", help="as nafx-rack train writes it")
     one.add_argument("--slot", metavar="SLOT", default="", help="play each checkpoint in this slot")
     one.add_argument("--title", metavar="TEXT", default="", help="what to call it")
     one.add_argument("--target-esr", metavar="X", type=float, default=0.0, help="end when the validation reaches it")
@@ -78,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
 def _change(args: argparse.Namespace) -> tuple[str, Any]:
     """The key to set, and its value."""
     if args.what == "start":
-        whole = {"run": os.path.abspath(args.run), "slot": args.slot, "title": args.title, "front": args.front}
+        whole = {"run": os.path.abspath(args.file), "slot": args.slot, "title": args.title, "front": args.front}
         return "jobs.start", whole | {"target_esr": args.target_esr}
     if args.what in SIMPLE:
         return f"jobs.{args.what}", args.id
@@ -129,8 +129,9 @@ def _show(server: Connection, args: argparse.Namespace) -> None:
         print(f"{finding.severity:<12} " + "; ".join(filter(None, (finding.message, finding.reason, finding.remedy))))
     for each in job.checkpoints:
         playing = "  plays" if each.number == job.playing else ""
-        figure = f"ESR {each.esr:.4f}" if each.esr is not None else each.words
-        print(f"{'checkpoint':<12} {each.number}  step {each.step}  {figure}{playing}")
+        figure = f"  ESR {each.esr:.4f}" if each.esr is not None else ""
+        words = f"  {each.words}" if each.words else ""
+        print(f"{'checkpoint':<12} {each.number}  step {each.step}{figure}{words}{playing}")
 
 
 def _log(server: Connection, args: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ RECIPES = ("capture", "parametric", "steer", "conditioning")
 def arguments(command: argparse.ArgumentParser) -> None:
     """The command's options."""
     command.add_argument(
-        "run", metavar="RUN.toml", nargs="?", help="a run file that exists already; else it is made of:"
+        "file", metavar="RUN.toml", nargs="?", help="a run file that exists already; else it is made of:"
     )
     command.add_argument("--dry", metavar="FILE", help="what went into the device")
     command.add_argument("--wet", metavar="FILE", help="what came out of it")
@@ -43,17 +43,17 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run one training; answers the trainer's exit status. Ctrl-C stops it and keeps the best model so far."""
-    path = Path(args.run) if args.run else written(args)
+    path = Path(args.file) if args.file else written(args)
     command = [sys.executable, "-m", "trainer", str(path), *(["--resume"] if args.resume else [])]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_nice)
-    assert process.stdout is not None
-    while True:
-        try:
-            for line in process.stdout:
-                print(line.rstrip() if args.json else said(json.loads(line)), flush=True)
-            return process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGTERM)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_nice) as process:
+        assert process.stdout is not None
+        while True:
+            try:
+                for line in process.stdout:
+                    print(line.rstrip() if args.json else said(json.loads(line)), flush=True)
+                return process.wait()
+            except KeyboardInterrupt:
+                process.send_signal(signal.SIGTERM)
 
 
 def _nice() -> None:

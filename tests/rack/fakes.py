@@ -45,6 +45,7 @@ def engine(fd: int, shared_fd: int) -> None:
     connection, shared = socket.socket(fileno=fd), Shared(shared_fd)
     reader = protocol.Reader(protocol.ToEngine)
     stream, rows, tape, recording, began = None, [], False, False, 0.0
+    late = Path(os.environ["NAFX_RACK_HOME"]) / "late"  # while it is there, so is every block
     connection.sendall(protocol.frame(protocol.EngineReady(os.getpid())))
     while True:
         if select.select([connection], [], [], 0.005)[0]:
@@ -77,6 +78,7 @@ def engine(fd: int, shared_fd: int) -> None:
         due = int((time.monotonic() - began) * stream.rate / stream.block)
         while shared.blocks[0] < due:
             shared.blocks[0] += 1
+            shared.late[0] += late.exists()
             if not rows or not tape:
                 continue
             shared.tape_read[0] = max(shared.tape_read[0], shared.tape_from[0])

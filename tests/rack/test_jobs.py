@@ -14,7 +14,9 @@ import pytest
 import soundfile
 
 from rack import protocol
+from rack.cli import main
 from rack.jobs import Job, JobLine
+from rack.server.calm import Calm
 
 from .running import ROOT, Running, alive, wait
 
@@ -262,3 +264,66 @@ def test_a_slot_that_goes_away_or_plays_something_else_is_left_alone(rig):
     assert job(client, id, "failed").note
     assert client.get("status")["audio"]["backend"] == "null"
     assert ROOT.is_dir()
+
+
+def test_everything_can_be_done_from_the_command_line(rig, monkeypatch, capsys):
+    monkeypatch.setenv("NAFX_RACK_HOME", str(rig.home))
+    monkeypatch.chdir(rig.home)
+
+    def jobs(*words: str, status: int = 0) -> str:
+        assert main(["jobs", *words]) == status
+        said = capsys.readouterr()
+        return (said.err if status else said.out).strip()
+
+    assert "no server is running" in jobs("list", status=1)
+    client = rig.start()
+    assert "there are no jobs" in jobs()
+    rig.run("1", gate=2)
+    assert jobs("start", "1.toml", "--slot", "gain", "--title", "my comp") == "steer-1"
+    rig.line(["trained2", "delay", "limiter"])
+    assert "my comp" in jobs("list") and "in gain" in jobs("list")
+    assert json.loads(jobs("list", "--json"))[0]["checkpoints"][0]["step"] == 2
+    assert "no such job" in jobs("pause", "steer-7", status=1)
+    assert jobs("stop", "steer-1") == ""
+    job(client, "steer-1", "stopped")
+    shown = jobs("show", "steer-1")
+    assert "warning      the model plays upside down" in shown and "finished  plays" in shown
+    assert jobs("log", "steer-1").splitlines()[-1].startswith("done: ")
+    assert jobs("save", "steer-1").endswith("models/my-comp.nafx")
+    assert jobs("remove", "steer-1", "--json") == "null" and client.get("jobs") == []
+
+
+def test_a_job_rests_while_the_sound_comes_late_and_not_where_that_is_no_help():
+    def looks(calm, count: int, late_each: int):
+        answers = []
+        for _ in range(count):
+            looks.blocks, looks.late = looks.blocks + 750, looks.late + late_each
+            answers.append(calm.look(looks.blocks, looks.late))
+        return answers
+
+    looks.blocks = looks.late = 0
+    calm = Calm()
+    assert not any(looks(calm, 20, 1)), "one late block a second in 750 is heard by nobody"
+    assert looks(calm, 5, 30)[-1] and calm.why.startswith("paused while late blocks rise: ")
+    answers = looks(calm, 20, 0)
+    assert not answers[-1] and answers.index(False) >= 10, "it goes on when it has been calm for a while"
+    assert looks(calm, 5, 30)[-1] and not any(looks(calm, 60, 0)[25:]), "longer the second time"
+    assert looks(calm, 5, 30)[-1]
+    assert not looks(calm, 40, 30)[-1] and "with the training and without it" in calm.why
+    assert not any(looks(calm, 100, 30))
+    looks.blocks = looks.late = 0
+    assert not any(looks(calm, 3, 0)), "a new stream counts from nothing"
+
+
+def test_late_blocks_put_the_trainer_to_rest_and_calm_ones_wake_it(rig):
+    client = rig.start()
+    id = rig.order(client, rig.run("1", gate=3, steps=5))
+    job(client, id, "running", that=lambda job: job.last and job.last.step == 3)
+    (rig.home / "late").touch()
+    rested = job(client, id, "paused")
+    assert rested.auto_paused and rested.note.startswith("paused while late blocks rise") and rested.place == 0
+    assert client.get("jobs")[0]["restarts"] == 0 and alive(rig.began()[0]["pid"]), "its process waits"
+    assert client.set("jobs.resume", id) == "", "a hand is stronger"
+    rig.gate(id, None)
+    (rig.home / "late").unlink()
+    assert len(rig.began()) == 1 and job(client, id, "done")

@@ -7,7 +7,7 @@ import argparse
 import pytest
 
 from rack import train
-from rack.cli import _parser
+from rack.cli import _parser, main
 from rack.errors import RackError
 from trainer import config
 
@@ -53,3 +53,8 @@ def test_records_are_lines_for_people():
     done = {"event": "done", "out": "m.nafx", "esr": 0.02}
     assert train.said(done) == "done: m.nafx, ESR 0.0200 (close)"
     assert train.said({"event": "paused", "step": 3}) == "paused"
+
+
+def test_a_run_file_goes_to_the_trainer(tmp_path, capfd):
+    assert main(["train", str(tmp_path / "none.toml")]) == 1
+    assert "none.toml: cannot be read" in capfd.readouterr().err
