@@ -110,9 +110,9 @@ def _errors(studies: Sequence[Study]) -> list:
     figures = []
     errors = [esr(study) for study in studies]
     if any(error is not None for error in errors):
-        values = [np.nan if error is None else error for error in errors]
-        letters = [letter for letter, _, _ in _lettered(studies)]
-        drawing = bars("esr", "Error of each run", letters, [("ESR", values, "a")], Axis("ESR", 0.0), 420)
+        rows = [(letter, [np.nan if error is None else error], ink)
+                for (letter, ink, _), error in zip(_lettered(studies), errors, strict=False)]  # fmt: skip
+        drawing = bars("esr", "Error of each run", [""], rows, Axis("ESR", 0.0), 420)
         figures.append((drawing, "The energy of what is wrong over the energy of the sound. Lower is nearer."))
     by_knob = [(letter, ink, charts.errors_by_knob(study.found)) for letter, ink, study in _lettered(studies)]
     series = [

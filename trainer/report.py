@@ -224,15 +224,20 @@ def _side_by_side(studies: Sequence[Study]) -> list[str]:
 # --- the program ------------------------------------------------------------------------------------------------------
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out the command line; answers the exit status."""
+def parser() -> argparse.ArgumentParser:
+    """The program's arguments."""
     parser = argparse.ArgumentParser(prog="python -m trainer.report", description="Training runs as a page.")
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="a run file, a model file, or a folder")
     parser.add_argument("--out", metavar="PAGE.html", type=Path, help="where to write it; else beside the first model")
     parser.add_argument("--recordings", metavar="FOLDER", type=Path, help="where the recordings are now")
     parser.add_argument("--grid", metavar="N", type=int, default=11, help="places along each side of a map (11)")
     parser.add_argument("--no-png", action="store_true", help="only the page")
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out the command line; answers the exit status."""
+    args = parser().parse_args(arguments)
     from jaxmodels.files import ModelFileError
 
     from .train import print_line
