@@ -36,7 +36,7 @@ class EngineProcess:
         if self.process.poll() is None:
             self.send(Quit())
         try:
-            self.process.wait(timeout=5)
+            self.process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -45,7 +45,7 @@ class EngineProcess:
     def send(self, message):
         self.connection.sendall(protocol.frame(message))
 
-    def wait(self, kind, seconds: float = 20.0):
+    def wait(self, kind, seconds: float = 60.0):
         """The next message of this kind."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:

@@ -166,7 +166,7 @@ def test_watch_prints_changes_until_it_is_interrupted_or_the_server_ends(run):
 def test_watch_ends_quietly_when_nobody_reads(run):
     run("start")
     shell = f"{sys.executable} -m rack.cli watch --meters --rate 30 | head -n 2"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", shell], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", shell], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.count("\n") == 2
 
 

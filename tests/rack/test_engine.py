@@ -100,7 +100,7 @@ def test_a_file_through_the_engine_process_is_exact_and_its_events_are_in_order(
         assert kinds == [EngineReady, Streaming, Took, Trouble]
         assert engine.seen[-1].kind == "finished"
         engine.send(Quit())
-        assert engine.process.wait(timeout=10) == 0
+        assert engine.process.wait(timeout=60) == 0
     y = np.load(tmp_path / "out.npy")
     faded = int(0.05 * RATE) + 64
     np.testing.assert_allclose(y[faded:], x[faded:] * 10 ** (3 / 20), atol=1e-6)
@@ -199,7 +199,7 @@ def test_the_engine_ends_when_its_server_is_gone(folder):
         engine.send(Stream(backend="null"))
         engine.wait(Streaming)
         engine.connection.close()
-        assert engine.process.wait(timeout=10) == 0
+        assert engine.process.wait(timeout=60) == 0
 
 
 def test_recording_holds_what_was_played_and_a_full_ring_loses_frames_but_no_sound(rig):

@@ -211,7 +211,7 @@ def test_a_second_server_is_refused_and_the_first_lives(running):
         env=running.environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     said = f"a server is running already (process {running.process.pid}); nafx-rack attaches to it\n"
     assert (second.returncode, second.stderr) == (3, said)

@@ -40,7 +40,7 @@ def wav(path: Path, samples: np.ndarray, rate: int = RATE) -> Path:
     return path
 
 
-def wait(until, seconds: float = 5.0) -> None:
+def wait(until, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not until():
         assert time.monotonic() < end, "took too long"

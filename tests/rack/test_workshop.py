@@ -143,7 +143,7 @@ def test_the_process_builds_fuses_and_says_what_it_cannot_do(tmp_path, monkeypat
         missing = ask(Build(5, BoxSpec("model", "/nowhere/x.json"), **same))
         assert isinstance(missing, Failed) and "/nowhere/x.json" in missing.error
         ours.shutdown(socket.SHUT_RDWR)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
 
 
 def test_the_oldest_files_of_the_cache_go_first(tmp_path):

@@ -64,7 +64,7 @@ class Console:
     def press(self, keys: bytes) -> None:
         os.write(self.fd, keys)
 
-    async def wait(self, words: str, limit_s: float = 20.0) -> None:
+    async def wait(self, words: str, limit_s: float = 60.0) -> None:
         """Until these words are on the screen."""
         end = time.monotonic() + limit_s
         while words not in self.text:
@@ -72,7 +72,7 @@ class Console:
                 raise AssertionError(f"{words!r} is not on the screen:\n{self.text}")
             await asyncio.sleep(0.02)
 
-    async def ended(self, limit_s: float = 10.0) -> int:
+    async def ended(self, limit_s: float = 60.0) -> int:
         """The exit status (negative: the signal), once the program has ended."""
         end = time.monotonic() + limit_s
         while (status := self._process.poll()) is None:
