@@ -106,6 +106,8 @@ def line(job: Job) -> str:
     """A job in a line."""
     last = job.last or JobRecord()
     figures = [f"ESR {job.esr:.4f} ({grade(job.esr)})"] if job.esr is not None else []
+    if job.kind == "steer":  # it is not after the samples: its spectral loss says how close it is
+        figures = [f"loss {last.best:.3f}"] if last.best is not None else []
     if job.state in LIVE and job.last:
         figures = [f"{last.done:4.0%}", *figures]
         figures += [f"{last.eta / 60:.1f} min left"] if last.eta is not None and job.state == "running" else []

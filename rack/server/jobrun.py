@@ -67,7 +67,7 @@ class Runner:
         except OSError as error:
             raise JobError(f"{self._active}: the trainer cannot be told: {error.strerror or error}") from None
         if what == "pause" and not on:
-            self._calm = Calm()
+            self._calm.begin()
 
     async def put_away(self) -> None:
         """End the trainer so that its job can go on from here."""
@@ -97,7 +97,8 @@ class Runner:
     def _begin(self, kept: Kept) -> None:
         job, place = kept.job, jobfiles.of(kept.job.id)
         run = place / ("run.toml" if kept.leg == 1 else f"run-{kept.leg}.toml")
-        self._active, self._calm, self._done = job.id, Calm(), {}
+        self._active, self._done = job.id, {}
+        self._calm.begin()
         hear, end = partial(self._heard, job.id), partial(self._ended, job.id)
         self._trainee = Trainee(run, Path(job.model), hear, end, self._command)
         try:
@@ -110,21 +111,18 @@ class Runner:
         self._table.move(job.id, 0)
 
     def look_at_sound(self) -> None:
-        """Put the trainer to rest while blocks come late, and take it up again when they do not; once a second."""
-        if self._trainee is None:
-            return
-        job = self._table[self._active].job
-        if job.state != "running" and not job.auto_paused:
-            return
+        """Put the trainer to rest while blocks come late, and take it up again after a while; once a second."""
+        job = self._table[self._active].job if self._trainee else None
+        ours = job is not None and (job.state == "running" or job.auto_paused)
         was = self._calm.resting
-        rests = self._calm.look(int(self._shared.blocks[0]), int(self._shared.late[0]))
-        if rests == was:
+        rests = self._calm.look(int(self._shared.blocks[0]), int(self._shared.late[0]), ours)
+        if self._trainee is None or job is None or not ours or rests == was:
             return
         with suppress(OSError):
             self._trainee.ask("pause", rests)
         state = "paused" if rests else "running"
         self._table.change(job.id, state=state, auto_paused=rests, note=self._calm.why)
-        self._say("info", f"{job.title}: {self._calm.why or 'goes on, the sound is calm'}")
+        self._say("info", f"{job.title}: {self._calm.why or 'goes on'}")
 
     # --- what the trainer says
 
@@ -235,7 +233,7 @@ class Runner:
     def _finished(self, kept: Kept) -> None:
         job, esr = kept.job, _figure(self._done.get("esr"))
         by_hand = bool(self._done.get("stopped")) and not kept.ending.startswith("reached")
-        result = f"ESR {esr:.4f}, {grade(esr)}" if esr is not None else ""
+        result = f"ESR {esr:.4f}, {grade(esr)}" if esr is not None and job.kind != "steer" else ""
         note = "; ".join(filter(None, (kept.ending, result)))
         state = "stopped" if by_hand else "done"
         self._table.change(job.id, state=state, auto_paused=False, esr=job.esr if esr is None else esr, note=note)
