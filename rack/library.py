@@ -12,6 +12,7 @@ import os
 import re
 import sqlite3
 import time
+import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,9 +20,12 @@ from typing import Any
 
 import msgspec
 
+from . import __version__
 from .errors import RackError
 
-VERSION = 1  # of the index; another one is thrown away and made again
+VERSION = 1  # of the index
+# An index of another program's is thrown away and made again: every version may read more files.
+MADE_BY = zlib.crc32(f"{VERSION} {__version__}".encode()) >> 1
 BUSY_S = 5.0
 MODEL, BROKEN, OTHER = 0, 1, 2  # kinds of file: plays, should play but does not, is no model at all
 MOST = 500  # results of a search
@@ -135,15 +139,15 @@ class Library:
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
-        if self._version() == VERSION:
+        if self._version() == MADE_BY:
             return
         with self.writing():
-            if self._version() != VERSION:  # nobody else was quicker
+            if self._version() != MADE_BY:  # nobody else was quicker
                 for table in ("files", "words"):
                     self._db.execute(f"DROP TABLE IF EXISTS {table}")
                 for statement in filter(str.strip, (_INDEX + _MARKS).split(";")):
                     self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {VERSION}")
+                self._db.execute(f"PRAGMA user_version = {MADE_BY}")
 
     def _version(self) -> int:
         return self._db.execute("PRAGMA user_version").fetchone()[0]
