@@ -50,6 +50,7 @@ def finished(run: Run, job: Job, effect: Effect, at: Progress, stopped: bool, re
         "seed": run.seed,
         "steps": at.step,
         "seconds": round(at.elapsed, 1),
+        "cpu_seconds": round(time.process_time(), 1),
         "data": [{"name": pair.name, "rate": pair.rate, "knobs": pair.knobs, "delay": pair.delay, "part": part,
                   "seconds": round((len(pair.dry) - pair.lead) / pair.rate, 3)}
                  for part, pairs in parts.items() for pair in pairs],

@@ -87,6 +87,7 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
     now = _clock(plan)
     began = now() - at.elapsed
     kept = logged = at.elapsed
+    cost = None  # seconds, of the last validation; the first, which compiles, is not counted
     stopped, x, y = False, None, None
     while not _over(plan, at):
         number, chunk = divmod(at.step, layout.chunks)
@@ -104,9 +105,10 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
         if not np.isfinite(at.loss_sum):
             memory, at = _collapsed(memory, at, _optimizer(job).init(memory.best), report)
             x = None
-        elif _due(plan, at, logged) or _over(plan, at):
-            logged = at.elapsed
+        elif _due(plan, at, logged, cost) or _over(plan, at):
             found = validate(memory.weights)
+            logged = now() - began
+            cost = 0.0 if cost is None else logged - at.elapsed
             memory, at = _judged(job, memory, at, found)
             for name, text in _warnings(plan, at, found, done):
                 if name not in at.warned:
@@ -276,11 +278,14 @@ def _over(plan, at: Progress) -> bool:
     return bool(plan.steps and at.step >= plan.steps) or bool(plan.seconds and at.elapsed >= plan.seconds)
 
 
-def _due(plan, at: Progress, logged: float) -> bool:
-    """Whether it is time to validate: by steps where they decide, so that a run resumed says the same."""
+def _due(plan, at: Progress, logged: float, cost: float | None) -> bool:
+    """Whether it is time to validate: by steps where they decide, so that a run resumed says the same.
+
+    By the clock: some sixty times, and for no more than a tenth of the time.
+    """
     if plan.validate_every or plan.steps:
         return at.step % (plan.validate_every or max(1, plan.steps // LOGS)) == 0
-    return at.elapsed - logged >= plan.seconds / LOGS
+    return at.elapsed - logged >= max(plan.seconds / LOGS, 9 * (cost or 0.0))
 
 
 def _judged(job: Job, memory: Memory, at: Progress, found: Found):
