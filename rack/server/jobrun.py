@@ -112,7 +112,8 @@ class Runner:
 
     def look_at_sound(self) -> None:
         """Put the trainer to rest while blocks come late, and take it up again after a while; once a second."""
-        job = self._table[self._active].job if self._trainee else None
+        kept = self._table[self._active] if self._trainee else None
+        job = kept.job if kept and not kept.ending else None  # one that is ending is soon out of the way
         ours = job is not None and (job.state == "running" or job.auto_paused)
         was = self._calm.resting
         rests = self._calm.look(int(self._shared.blocks[0]), int(self._shared.late[0]), ours)

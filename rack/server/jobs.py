@@ -210,7 +210,9 @@ class Jobs:
             raise ValueError(f"{kept.job.id} is {kept.job.state} already")
         if self._runner.has(kept.job.id):
             self._runner.ask("stop")
-            self._table.change(kept.job.id, ending=why, note="stopping; the best so far is kept")
+            self._runner.ask("pause", False)
+            note = "stopping; the best so far is kept"
+            self._table.change(kept.job.id, state="running", auto_paused=False, ending=why, note=note)
         else:
             self._table.change(kept.job.id, state="stopped", auto_paused=False, note=why)
 
