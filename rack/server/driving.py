@@ -216,28 +216,30 @@ def _links(s: SuperKnob, found: Driving) -> dict[str, str]:
 
 
 def _next(s: SuperKnob, found: Driving, lamp: str, sure: float) -> str:
-    """The one thing that is worth doing next."""
+    """The one thing that is worth doing next, in at most 58 characters."""
     count = len(s.lessons)
+    held = [key for key in s.held if key in found.driven]
     if lamp == "training":
         return "training; what was learned before plays on (t cancels)"
     if not count:
-        learned = "it plays what it learned; " if s.mapping else ""
-        return f"{learned}set some knobs, then a adds an example here"
+        return (
+            "it plays what it learned; a adds an example"
+            if s.mapping
+            else "set some knobs, then a adds an example here"
+        )
+    if count == 1:
+        return "1 example: move this, change the sound, press a again"
     if not found.driven:
-        if count == 1:
-            return "1 example: move the SuperKnob, change the sound, and press a again"
-        return f"no knob stands differently in the {count} examples: change one and press a, or link one with f"
-    held = [key for key in s.held if key in found.driven]
+        return f"the {count} examples are alike: change a knob and press a"
     if s.playing and held:
-        others = f" and {len(held) - 1} more stay" if len(held) > 1 else " stays"
-        return f"{held[0]}{others} with your hand; f gives it back to the SuperKnob"
+        return f"{held[0]} stays with your hand; f gives it back"
     if s.mapping is None or s.exact:
-        how = "by interpolation" if s.playing else f"{count} example{'s' * (count > 1)}"
-        return f"{how}: t trains, a adds another example" + ("" if s.playing else ", Space on the SuperKnob plays")
+        how = "by interpolation" if s.playing else f"{count} examples"
+        return f"{how}: t trains, a adds another" + ("" if s.playing else ", Space here plays")
     if lamp == "stale":
-        return "the examples have changed since it was trained: t trains on them"
+        return "examples have changed since it was trained: t trains"
     if not s.playing:
-        return "trained: Space on the SuperKnob plays it, a adds another example"
+        return "trained: Space here plays it, a adds another example"
     if sure < 1:
-        return "beyond the examples everything is a guess: set the knobs and press a to teach it"
-    return "turn the SuperKnob; where you want something else, set the knobs and press a"
+        return "a guess beyond the examples: set the knobs, press a"
+    return "turn it; where it should differ, set the knobs, press a"

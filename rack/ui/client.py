@@ -7,13 +7,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from rack import __version__
 from rack.jobs import JobLine
 from rack.maps import Ground
 from rack.protocol import (
     FromServer,
     Get,
     Hello,
+    Moved,
     Notice,
     Reader,
     Reply,
@@ -25,8 +25,10 @@ from rack.protocol import (
     frame,
 )
 
+from rack import __version__
+
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 2.0
-Message = Snapshot | Turned | Notice | Reply | JobLine | Ground
+Message = Snapshot | Turned | Moved | Notice | Reply | JobLine | Ground
 
 
 class Client:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-
 from rack.catalogue import KnobInfo
 from rack.maps import Ground
-from rack.protocol import SlotView, Snapshot, Turned, View
+from rack.protocol import Moved, SlotView, Snapshot, Turned, View
 
 ECHO_S = 1.0  # after this long without an echo the server is believed, not the hand
 
@@ -46,6 +45,14 @@ class Mirror:
         self._server[message.key] = message.value
         self._settle(message.key)
         return not self._same(message.key, before, self.value(message.key))
+
+    def moved(self, message: Moved) -> bool:
+        """Take the SuperKnob's place; False where it is older than the view."""
+        if message.sequence < self.sequence:
+            return False
+        superknob = msgspec.structs.replace(self.view.superknob, place=message.place)
+        self.view = msgspec.structs.replace(self.view, superknob=superknob)
+        return True
 
     def turn(self, key: str, value: float) -> None:
         """The hand turned a knob."""

@@ -8,13 +8,12 @@ import os
 import time
 from typing import Any
 
+from rack.catalogue import BoxInfo, catalogue
+from rack.maps import Ground
+from rack.protocol import Moved, Notice, Reply, Snapshot, Turned
 from textual.app import App
 from textual.binding import Binding
 from textual.theme import BUILTIN_THEMES, Theme
-
-from rack.catalogue import BoxInfo, catalogue
-from rack.maps import Ground
-from rack.protocol import Notice, Reply, Snapshot, Turned
 
 from .art import colours
 from .art.look import look_of
@@ -127,6 +126,9 @@ class RackApp(App[None], inherit_bindings=False):
         elif isinstance(message, Ground):
             self.mirror.ground = message
             self.rack_screen.show_ground()
+        elif isinstance(message, Moved):
+            if self.mirror.moved(message):
+                self._followers.add("superknob")
         elif isinstance(message, Notice):
             self.rack_screen.status.say(message.text, message.level)
         elif isinstance(message, Reply) and message.error:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from .canvas import Canvas, Cell
 from .glyphs import COMPAT, UNICODE, Glyphs
 
-EMPTY, TRACK, POINTER, LIT = 0, 1, 2, 3  # of two in one cell the higher has it
+EMPTY, TRACK, POINTER, LIT, GHOST = 0, 1, 2, 3, 6  # of two in one cell the higher has it
 BIG, SMALL = (9, 4), (5, 2)
 FRAMES = 256  # positions that are told apart
 STEPS = 160  # of a ring, finer than its dots
@@ -38,15 +38,20 @@ def frame(position: float) -> int:
 
 
 @lru_cache(maxsize=4096)
-def knob(size: tuple[int, int], number: int, bipolar: bool, glyphs: Glyphs = UNICODE) -> tuple[tuple[Cell, ...], ...]:
-    """Rows of (glyph, layer) for `frame(position)`; a bipolar knob is lit from 12 o'clock."""
-    position = number / FRAMES
+def knob(
+    size: tuple[int, int], number: int, bipolar: bool, glyphs: Glyphs = UNICODE, ghost: int | None = None
+) -> tuple[tuple[Cell, ...], ...]:
+    """Rows of (glyph, layer) for `frame(position)`; a bipolar knob is lit from 12 o'clock.
+
+    A `ghost` is a mark at another frame: where something else would put the knob.
+    """
+    position, other = number / FRAMES, None if ghost is None else ghost / FRAMES
     lit = sorted((position, 0.5 if bipolar else 0.0))
-    rows = _ring(size, position, lit) if glyphs.name == "unicode" else _box(size, position, lit, glyphs)
+    rows = _ring(size, position, lit, other) if glyphs.name == "unicode" else _box(size, position, lit, glyphs, other)
     return tuple(map(tuple, rows))
 
 
-def _ring(size: tuple[int, int], position: float, lit: list[float]) -> list[list[Cell]]:
+def _ring(size: tuple[int, int], position: float, lit: list[float], ghost: float | None) -> list[list[Cell]]:
     canvas = Canvas(*size, UNICODE)
     cx, cy, rim, inner, near, far = _RINGS[size]
 
@@ -63,16 +68,24 @@ def _ring(size: tuple[int, int], position: float, lit: list[float]) -> list[list
             dot(inner, along, LIT)
     for i in range(25):
         dot(near + (far - near) * i / 24, position, POINTER)
+    if ghost is not None:
+        for i in range(9):
+            dot(rim - (rim - near) * 0.4 * i / 8, ghost, GHOST)
     return canvas.rows()
 
 
-def _box(size: tuple[int, int], position: float, lit: list[float], glyphs: Glyphs) -> list[list[Cell]]:
+def _box(
+    size: tuple[int, int], position: float, lit: list[float], glyphs: Glyphs, ghost: float | None
+) -> list[list[Cell]]:
     light, heavy = _BOXES["compat" if glyphs.name == COMPAT.name else "ascii", size]
     rows: list[list[Cell]] = [[(" ", EMPTY)] * size[0] for _ in range(size[1])]
     path = _path(light)
     for i, (row, column) in enumerate(path):
         on = lit[0] - 0.5 / len(path) <= i / (len(path) - 1) <= lit[1] + 1e-9 and lit[1] > lit[0]
         rows[row][column] = (heavy[row][column], LIT) if on else (light[row][column], TRACK)
+    if ghost is not None:
+        row, column = path[round(ghost * (len(path) - 1))]
+        rows[row][column] = (glyphs.off, GHOST)
     row, column = _CENTRE[size]
     angle = math.radians(START_DEG - SWEEP_DEG * position)
     right, up = math.cos(angle), math.sin(angle)
@@ -112,11 +125,15 @@ def _hand(right: float, up: float, glyphs: Glyphs) -> str:
     return rising if (right > 0) == (up > 0) else falling
 
 
-def slider(position: float, width: int, bipolar: bool, glyphs: Glyphs = UNICODE) -> list[Cell]:
-    """A knob in one line: a track, lit from the origin to a thumb."""
+def slider(
+    position: float, width: int, bipolar: bool, glyphs: Glyphs = UNICODE, ghost: float | None = None
+) -> list[Cell]:
+    """A knob in one line: a track, lit from the origin to a thumb; a ghost where something else would put it."""
     last = width - 1
     at, origin = round(min(max(position, 0.0), 1.0) * last), last // 2 if bipolar else 0
     low, high = sorted((at, origin))
     cells = [(glyphs.bar, LIT) if low <= i <= high else (glyphs.track, TRACK) for i in range(width)]
+    if ghost is not None:
+        cells[round(min(max(ghost, 0.0), 1.0) * last)] = (glyphs.off, GHOST)
     cells[at] = (glyphs.thumb, POINTER)
     return cells

@@ -16,6 +16,7 @@ from .dialogs import Ask, Choice, Confirm, Pick, file_there, folder_there
 from .overlays import Help, Jump
 from .pages import MODEL, box_choices
 from .settings import Settings
+from .teaching import TEACHING
 
 if TYPE_CHECKING:
     from .rack import RackScreen
@@ -201,5 +202,6 @@ ACTS: dict[str, Callable[[RackScreen], None]] = {
     "next": lambda screen: screen.step_focus(1),
     "help": _help,
     "leave": lambda screen: screen.app.leave(),
+    **TEACHING,
     **{act.__name__: _asking(act) for act in (add, edit, source, save, save_as, stop, jump, palette)},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from rack.protocol import SlotView, Telemetry, View
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -12,8 +13,6 @@ from textual.containers import Container, Horizontal
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, Static
-
-from rack.protocol import SlotView, Telemetry, View
 
 from ..art.plan import neighbour
 from ..art.surface import OFF
@@ -24,13 +23,23 @@ from ..widgets.listing import Listing
 from ..widgets.meters import Meters
 from ..widgets.scope import Scope
 from ..widgets.slot import RackPage, SlotPanel, Words
+from ..widgets.superknob import Lessons, SuperDial, SuperPad
 from ..widgets.xypad import Axis, XYPad
 
 if TYPE_CHECKING:
     from ..terminal import RackApp
 
 LEAST = (60, 18)  # cells below which nothing is drawn
-PLACES = ((Knob, "knob"), (XYPad, "pad"), (Axis, "axis"), (Scope, "scope"), (Listing, "list"))
+PLACES = (
+    (SuperDial, "super"),
+    (SuperPad, "super"),
+    (Lessons, "lessons"),
+    (Knob, "knob"),
+    (XYPad, "pad"),
+    (Axis, "axis"),
+    (Scope, "scope"),
+    (Listing, "list"),
+)
 
 
 class RackScreen(Screen[None]):
@@ -79,6 +88,8 @@ class RackScreen(Screen[None]):
         self._shown = view
         self.header.show(view)
         await self.rack.show(view, self.app.mirror)
+        self.rack.superknob.show(view.superknob)
+        self.rack.mark(view.superknob)
         self.chain.show(view.slots, self.rack.current)
         self._show_pads()
         self.app.subscribe()
@@ -101,6 +112,9 @@ class RackScreen(Screen[None]):
 
     def show_turn(self, key: str) -> None:
         """Draw one knob that someone else turned."""
+        if key == "superknob":
+            self.rack.superknob.move_to(self.app.mirror.view.superknob.place)
+            return self.rack.mark(self.app.mirror.view.superknob)
         knob = self._knob(key)
         if knob is not None:
             knob.show(self.app.mirror.value(key), knob.asleep)
@@ -185,7 +199,7 @@ class RackScreen(Screen[None]):
             self.rack.choose(panel.slot.id)
             self.chain.show(self.app.mirror.view.slots, self.rack.current)
         if isinstance(widget, Knob):
-            self.status.knob(widget.key, widget.info, widget.value, passing=True)
+            self.status.knob(widget.key, widget.info, widget.value, passing=True, link=widget.link)
         if isinstance(widget, Words) and panel is not None:
             self.status.say(f"{panel.slot.id}: {widget.text}")
         self._keys_of(widget)
@@ -201,7 +215,8 @@ class RackScreen(Screen[None]):
         if isinstance(widget, Input):  # what else there is would be typed
             return self.keys.show([BY_NAME["library_put"], BY_NAME["library_back"]])
         own = ("browser",) if self.page == "library" else ()
-        self.keys.show(footer((*filter(None, (place,)), *own, "rack")))
+        first = [BY_NAME["example"], BY_NAME["train_superknob"]] if place in ("super", "lessons") else []
+        self.keys.show([*first, *footer((*filter(None, (place,)), *own, "rack"))])
 
     def _keep_focus(self) -> None:
         """Give the focus back where a change of structure took it away."""
@@ -240,6 +255,14 @@ class RackScreen(Screen[None]):
             self.status.say(event.error, "error")
         else:
             self.status.knob(knob.key, knob.info, knob.value, event.text)
+
+    @on(SuperPad.Steered)
+    def _steered(self, event: SuperPad.Steered) -> None:
+        self.app._send("superknob", list(event.place), event.gesture)
+
+    @on(Lessons.Selected)
+    def _recalled(self) -> None:
+        self.action_command("example_recall")
 
     @on(XYPad.Moved)
     def _moved(self, event: XYPad.Moved) -> None:

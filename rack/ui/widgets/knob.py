@@ -17,6 +17,7 @@ from ..art.text import Row, centre, label, short
 from ..commands import bindings
 from .drawn import Drawn
 
+LINKS = {"driven": "~", "held": "!", "locked": "=", "linked": "+"}  # how the SuperKnob and a knob stand
 ENTRY = "0123456789."  # a key of these begins a typed value
 
 
@@ -48,6 +49,8 @@ class Knob(Drawn, can_focus=True):
         self.key, self.info, self.value = key, info, value
         self.asleep = False  # its slot is bypassed
         self.entry: str | None = None
+        self.link = ""  # one of LINKS
+        self._ghost: float | None = None
         self._gestures = gestures
         self._drag: tuple[float, float, bool, int] | None = None  # cell and value it started at, fine, gesture
 
@@ -57,6 +60,12 @@ class Knob(Drawn, can_focus=True):
         """Draw a value, and whether the slot sleeps."""
         if (value, asleep) != (self.value, self.asleep):
             self.value, self.asleep = value, asleep
+            self.repaint()
+
+    def mark(self, link: str, ghost: float | None) -> None:
+        """Draw whether the SuperKnob drives it, and the position where that would put it."""
+        if (link, ghost) != (self.link, self._ghost):
+            self.link, self._ghost = link, ghost
             self.repaint()
 
     def turn(self, value: float, gesture: int) -> None:
@@ -174,7 +183,8 @@ class Knob(Drawn, can_focus=True):
     def _layer_inks(self) -> dict[int, str]:
         lit = "faint" if self.asleep else "focus" if self.has_focus else "lit"
         pointer = "dim" if self.asleep else "bright b"
-        return {picture.EMPTY: "", picture.TRACK: "track", picture.LIT: lit, picture.POINTER: pointer}
+        return {picture.EMPTY: "", picture.TRACK: "track", picture.LIT: lit, picture.POINTER: pointer,
+                picture.GHOST: "bright b"}  # fmt: skip
 
     @property
     def _label_ink(self) -> str:
@@ -196,23 +206,26 @@ class Knob(Drawn, can_focus=True):
         size = picture.BIG if big else picture.SMALL
         inks = self._layer_inks()
         number = picture.frame(self.info.position(self.value))
-        rows = picture.knob(size, number, self.info.bipolar, self.glyphs)
+        ghost = None if self._ghost is None else picture.frame(self._ghost)
+        rows = picture.knob(size, number, self.info.bipolar, self.glyphs, ghost)
         left = (width - size[0]) // 2
         out: list[Row] = [[(" " * left, ""), *((glyph, inks[layer]) for glyph, layer in row)] for row in rows]
         out.append([(centre(self._value_text(width), width), self._value_ink)])
-        out.append([(centre(label(self.info.name, width), width), self._label_ink)])
+        mark = LINKS.get(self.link, "")
+        out.append([(centre(mark + label(self.info.name, width - len(mark)), width), self._label_ink)])
         return out
 
     def _line(self, width: int) -> Row:
         position = self.info.position(self.value)
         long = width >= LONG
         wide = min(11, width // 3) if long else width - 9
-        name = label(self.info.name, wide).ljust(wide)
+        mark = LINKS.get(self.link, "")
+        name = (mark + label(self.info.name, wide - len(mark))).ljust(wide)
         if not long:
             gauge = self.glyphs.rises[max(round(position * 8), 1)]
             lit = self._layer_inks()[picture.LIT]
             return [(gauge, lit), (" ", ""), (name, self._label_ink), (f"{self._value_text(7):>7}", self._value_ink)]
-        cells = picture.slider(position, width - wide - 11, self.info.bipolar, self.glyphs)
+        cells = picture.slider(position, width - wide - 11, self.info.bipolar, self.glyphs, self._ghost)
         inks = self._layer_inks()
         row = [(name, self._label_ink), (" ", ""), *((glyph, inks[layer]) for glyph, layer in cells)]
         return [*row, (f" {self._value_text(9):>9}", self._value_ink)]

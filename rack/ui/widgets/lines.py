@@ -5,17 +5,23 @@ from __future__ import annotations
 import time
 from pathlib import PurePath
 
-from textual import events
-from textual.message import Message
-
 from rack.catalogue import KnobInfo
 from rack.protocol import SlotView, Telemetry, View
+from textual import events
+from textual.message import Message
 
 from .. import turning
 from ..art import bars
 from ..art.text import Row, clip, clip_start, clock, cut, length, spread
 from ..commands import Command, footer_key
 from .drawn import Drawn
+
+LINKED = {
+    "driven": "follows the SuperKnob",
+    "held": "by hand: f gives it back to the SuperKnob",
+    "linked": "linked to the SuperKnob",
+    "locked": "locked: the SuperKnob leaves it alone",
+}
 
 
 class Header(Drawn):
@@ -166,15 +172,17 @@ class StatusLine(Drawn):
         self._set([(" " + prefix, ink), (" ".join(text.split()), "text")])
         self._held_until = time.monotonic() + self.HOLD_S if prefix or hold else 0.0
 
-    def knob(self, key: str, info: KnobInfo, value: float, entry: str | None = None, passing: bool = False) -> None:
-        """A knob, its value (or what is being typed) and its range."""
+    def knob(self, key: str, info: KnobInfo, value: float, entry: str | None = None, passing: bool = False,
+             link: str = "") -> None:  # fmt: skip
+        """A knob, its value (or what is being typed), its range, and how the SuperKnob and it stand."""
         if passing and time.monotonic() < self._held_until:
             return
         self._held_until = 0.0
         slot, _, name = key.rpartition(".")
         shown = turning.exact(info, value) if entry is None else entry + self.glyphs.cursor
         row: Row = [(f" {slot}  ", "dim"), (name.replace("_", " "), "text"), (" = ", "dim")]
-        self._set([*row, (shown, "bright b" if entry is None else "focus b"), (f"   {turning.span(info)}", "faint")])
+        row += [(shown, "bright b" if entry is None else "focus b"), (f"   {turning.span(info)}", "faint")]
+        self._set([*row, (f"   {LINKED[link]}", "lit")] if link in LINKED else row)
 
     def _set(self, row: Row) -> None:
         self._row, self.text = row, "".join(text for text, _ in row).strip()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import PurePath
 from textwrap import wrap
 
+from rack.examples import SuperView
+from rack.protocol import SlotView, View
 from textual.content import Content
 from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
-
-from rack.protocol import SlotView, View
 
 from ..art import plan
 from ..art.text import Row, clip, clip_start
@@ -18,6 +18,7 @@ from ..mirror import Mirror
 from ..turning import Gestures
 from .drawn import Drawn, look_for
 from .knob import Knob
+from .superknob import ROWS, TALL, TALL_FROM, SuperPanel
 
 SCOPE_ROWS, PAD_ROWS = 5, 10  # left over below the slots, they are worth a scope, and a pad beside it
 
@@ -149,18 +150,22 @@ class _Page(Layout):
 
     def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> ArrangeResult:
         assert isinstance(parent, RackPage)
-        others = [child for child in children if not isinstance(child, SlotPanel)]
+        others = [child for child in children if not isinstance(child, SlotPanel | SuperPanel)]
         height = parent.scrollable_size.height or size.height
+        below = parent.superknob_rows(height)
         panels, boxes = parent.panels, parent.plan(size.width, height)
         out = []
         for panel, box in zip(panels, boxes, strict=True):
             panel.take_form(box.form)
             out.append(_placement(panel, box.x, box.y, box.width, box.height))
-        top = plan.bottom(boxes)
-        spare = height - top
+        top = plan.bottom(boxes) if panels else 3
         empty, pad, scope = others
+        if below:
+            out.append(_placement(parent.superknob, 0, top, size.width, below))
         if not panels:
-            return [_placement(empty, 1, 1, size.width - 2, 2)]
+            return [*out, _placement(empty, 1, 1, size.width - 2, 2)]
+        top += below
+        spare = height - top
         wide = 2 * spare + 2 if spare >= PAD_ROWS else 0
         if wide:
             out.append(_placement(pad, 0, top, wide, spare))
@@ -177,8 +182,8 @@ class RackPage(Widget):
     """All slots as panels in reading order; a pad and a scope below them, where there is room."""
 
     def __init__(self, gestures: Gestures, pad: Widget, scope: Widget, **kwargs):
-        empty = Words()
-        super().__init__(empty, pad, scope, **kwargs)
+        empty, self.superknob = Words(), SuperPanel(gestures)
+        super().__init__(empty, pad, scope, self.superknob, **kwargs)
         empty.display = True
         empty.show("This rack is empty: y adds a box, } shows the next preset.", "text")
         self._gestures = gestures
@@ -205,8 +210,18 @@ class RackPage(Widget):
         """Where the panels go."""
         panels = self.panels
         counts, titles = [len(panel.slot.knobs) for panel in panels], [panel.title_width for panel in panels]
-        self._boxes = plan.plan(counts, titles, self.current_index, width, height)
+        self._boxes = plan.plan(counts, titles, self.current_index, width, height - self.superknob_rows(height))
         return self._boxes
+
+    def superknob_rows(self, height: int) -> int:
+        """The rows that the SuperKnob takes below the slots."""
+        return (TALL if height >= TALL_FROM else ROWS) * self.superknob.display
+
+    def mark(self, view: SuperView) -> None:
+        """Draw which knobs the SuperKnob drives, and where it would put those that stand elsewhere."""
+        for panel in self.panels:
+            for knob in panel.query_children(Knob):
+                knob.mark(view.links.get(knob.key, ""), view.place.ghosts.get(knob.key))
 
     def choose(self, slot: str) -> None:
         """Make this the current slot; lay out again if that changes a place or a size."""
