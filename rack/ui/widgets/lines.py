@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import PurePath
 
-from rack.catalogue import KnobInfo
-from rack.protocol import SlotView, Telemetry, View
 from textual import events
 from textual.message import Message
+
+from rack.catalogue import KnobInfo
+from rack.protocol import SlotView, Telemetry, View
 
 from .. import turning
 from ..art import bars

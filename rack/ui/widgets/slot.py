@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import PurePath
 from textwrap import wrap
 
-from rack.examples import SuperView
-from rack.protocol import SlotView, View
 from textual.content import Content
 from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
+
+from rack.examples import SuperView
+from rack.protocol import SlotView, View
 
 from ..art import plan
 from ..art.text import Row, clip, clip_start
