@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 
+from .cores import step_back
 from .train import said as said_of_training
 
 FILE = "sweep.toml"
@@ -29,7 +29,7 @@ def main(args: argparse.Namespace) -> int:
     options = [f"--{name}" for name in ("worker", "show") if getattr(args, name)]
     command = [sys.executable, "-m", "trainer.sweep", args.file, *options]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end alike
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_apart)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=step_back)
     assert process.stdout is not None
     say = speaker()
     while True:
@@ -41,11 +41,6 @@ def main(args: argparse.Namespace) -> int:
             return process.wait()
         except KeyboardInterrupt:
             process.send_signal(signal.SIGTERM)
-
-
-def _apart() -> None:
-    os.setsid()  # Ctrl-C reaches us alone, and we pass it on
-    os.nice(19)
 
 
 def speaker() -> Callable[[dict], str]:

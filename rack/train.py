@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+from .cores import step_back
 from .errors import RackError
 from .jobs import grade
 
@@ -45,7 +45,7 @@ def main(args: argparse.Namespace) -> int:
     """Run one training; answers the trainer's exit status. Ctrl-C stops it and keeps the best model so far."""
     path = Path(args.file) if args.file else written(args)
     command = [sys.executable, "-m", "trainer", str(path), *(["--resume"] if args.resume else [])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_nice) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=step_back) as process:
         assert process.stdout is not None
         while True:
             try:
@@ -54,11 +54,6 @@ def main(args: argparse.Namespace) -> int:
                 return process.wait()
             except KeyboardInterrupt:
                 process.send_signal(signal.SIGTERM)
-
-
-def _nice() -> None:
-    os.setsid()  # Ctrl-C reaches us alone, and we pass it on
-    os.nice(19)
 
 
 def written(args: argparse.Namespace) -> Path:

@@ -19,6 +19,12 @@ def main() -> None:
             sys.exit(1)
     if nice:
         os.nice(nice)
+        if os.getsid(0) == os.getpid():  # Linux weighs sessions against one another before what runs in them
+            try:
+                with open("/proc/self/autogroup", "w") as group:
+                    group.write(str(nice))
+            except OSError:
+                pass
     os.execvp(command[0], command)
 
 
