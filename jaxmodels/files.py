@@ -27,6 +27,7 @@ from flax import nnx
 from safetensors import SafetensorError
 
 from .convnet import ConvNet
+from .convstack import ConvStack
 from .effect import Effect, Knob
 from .formats import (
     LARGEST_FILE,
@@ -59,6 +60,7 @@ METADATA_KEY = "nafx"
 KINDS: dict[str, type] = {
     # Networks that our own format holds. Such a class is made by `cls(settings, *, knobs, sample_rate)`, `settings`
     # being its frozen dataclass `Settings` (fields made by `settings.setting`), and keeps its arrays in nnx.Variables.
+    "conv_stack": ConvStack,
     "gru": GRU,
     "lstm": LSTM,
     "micro_tcn": MicroTCN,

@@ -10,6 +10,7 @@ import numpy as np
 from jaxmodels.blend import Alignment, Blend
 from jaxmodels.boxes import make
 from jaxmodels.convnet import ConvNet, Linear
+from jaxmodels.convstack import ConvStack
 from jaxmodels.dsp.resample import at_rate
 from jaxmodels.effect import Chain, Effect, Knob, PerChannel
 from jaxmodels.formats.nam_knobs import Encoded, inputs_of
@@ -149,6 +150,7 @@ EFFECTS: dict[str, Row] = {
         blended_by_hand, {"blocks": (64,), "length": 256, "flat_response": False, "gradients": False}
     ),
     "nam convnet": Row(lambda: ConvNet(ConvNet.Settings(4, (1, 2, 300))), {"blocks": (1, 70)}),
+    "conv stack": Row(lambda: ConvStack(ConvStack.Settings(2, (3, 4), 3)), {"blocks": (7,)}),
     "nam linear": Row(lambda: response(20), {"blocks": (7,)}),
     "nam linear, long": Row(lambda: response(600), {"blocks": (1, 86)}),
     "nam lstm with encoded knobs": Row(encoded, {"blocks": (64,)}),

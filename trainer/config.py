@@ -49,7 +49,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     chunk: int = 2048  # of a recurrent network: samples between two updates; the state is carried from one to the next
     warm_up: int = 1000  # samples before a segment, which settle the state of a recurrent network
     fixed: bool = False  # always the same segment, the first that has its whole past
-    early: float = 0.0  # fraction of the run in which the relative mean absolute error is added to the loss
+    early: float = 0.0  # fraction of the run in which the relative mean absolute error is added to the loss; longer
+    # where the model still plays upside down
     patience: int = 0  # validations without a better one before the run ends; 0: never
     validate_every: int = 0  # steps; 0: about sixty times in a run
     checkpoint_every: float = 30.0  # seconds

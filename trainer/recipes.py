@@ -16,6 +16,8 @@ import numpy as np
 from flax import nnx
 
 from jaxmodels import load
+from jaxmodels.convnet import ConvNet
+from jaxmodels.convstack import ConvStack
 from jaxmodels.effect import Effect, Knob
 from jaxmodels.recurrent import GRU, LSTM
 from jaxmodels.tcn import MicroTCN, SteerableTCN
@@ -29,10 +31,13 @@ from .losses import Loss, weighted
 NETWORKS: dict[str, type] = {
     "lstm": LSTM,
     "gru": GRU,
+    "conv_stack": ConvStack,
+    "conv_net": ConvNet,
     "steerable_tcn": SteerableTCN,
     "micro_tcn": MicroTCN,
     "wavenet": WaveNet,
 }
+COLUMNS = ("lstm", "gru", "conv_stack")  # networks whose knobs are further inputs; those of the others modulate
 
 
 class Preset(NamedTuple):
@@ -57,6 +62,9 @@ class Job(NamedTuple):
 ESR_DC = {"esr": 0.75, "dc": 0.25}
 STEERED = {"mr_stft_steer": 1.0}
 LSTM16 = {"kind": "lstm", "hidden": 16}
+CONV1D = Preset(  # the SuperKnob paper's comparison
+    {"kind": "conv_stack"}, ESR_DC, {"batch": 16, "segment": 8192, "learning_rate": 3e-3}, 0.85
+)
 QUICK = {"learning_rate": 1e-2, "batch": 30, "chunk": 1024}  # more and smaller steps than the papers': much quicker
 
 # Wright, Damskaegg and Valimaki (DAFx 2019), as CoreAudioML trains.
@@ -93,11 +101,19 @@ PRESETS: dict[str, dict[str, Preset]] = {
     "capture": {
         "fast": Preset(LSTM16, ESR_DC, QUICK, 0.85),
         "lstm": WRIGHT,
+        "conv1d": CONV1D,
+        "tcn": Preset(
+            {"kind": "conv_net", "channels": 16, "dilations": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)},
+            ESR_DC,
+            {"batch": 16, "segment": 8192, "learning_rate": 5e-3},
+            0.85,
+        ),
         "nam": NAM,
     },
     "parametric": {
         "fast": Preset(LSTM16, ESR_DC, QUICK | {"seconds": 600.0}, 0.85),
         "lstm": WRIGHT,
+        "conv1d": CONV1D,
         "micro_tcn": MICRO,
         "steerable_tcn": Preset({"kind": "steerable_tcn"}, {"mae": 1.0, "mr_stft": 1.0}, MICRO.schedule),
     },
@@ -114,6 +130,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
     "conditioning": {
         "fast": Preset(LSTM16, ESR_DC, QUICK, 0.85),
         "paper": Preset(LSTM16, ESR_DC, WRIGHT.schedule, 0.85),
+        "conv1d": CONV1D,
     },
 }
 
@@ -174,7 +191,7 @@ def divided(pairs: Sequence[data.Pair], run: Run, context: int) -> data.Split:
 
 def network(settings: dict[str, Any], knobs: Sequence[str], controls: int, rate: int, seed: int) -> Effect:
     """A network with fresh weights. Raises TrainerError naming the setting."""
-    settings = dict(settings)
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     kind = settings.pop("kind")
     if kind not in NETWORKS:
         raise TrainerError(f"network: kind = {kind!r}: must be one of {', '.join(NETWORKS)}")
@@ -187,7 +204,10 @@ def network(settings: dict[str, Any], knobs: Sequence[str], controls: int, rate:
         if made:
             raise TrainerError("network: a wavenet is trained without knobs here; use lstm, gru or a TCN")
         return cls(WAVENETS[size], sample_rate=rate, rngs=rngs)
-    own = {"inputs": 1 + len(made)} if kind in ("lstm", "gru") else {"controls": max(1, len(made))}
+    if kind == "conv_net":
+        own = {}
+    else:
+        own = {"inputs": 1 + len(made)} if kind in COLUMNS else {"controls": max(1, len(made))}
     if kind == "steerable_tcn" and not made:
         own["controls"] = settings.pop("controls", 2)
     try:

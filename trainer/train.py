@@ -18,7 +18,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from . import batches, checkpoint, finish, forward, journal, schedule
+from . import batches, checkpoint, finish, forward, journal, schedule, spectrum
 from .config import Run, Schedule, TrainerError
 from .losses import l1_relative
 from .recipes import Job, described, prepare
@@ -51,16 +51,19 @@ class Progress(msgspec.Struct):
     worse: int = 0  # validations since
     scale: float = 1.0  # of the learning rate, on a plateau or after a collapse
     collapses: int = 0
+    inverted: bool = False  # by the last validation
     loss_sum: float = 0.0  # since the last validation
     losses: int = 0
     warned: list[str] = []
 
 
-def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], bool] = lambda: False) -> dict:
+def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], bool] = lambda: False,
+          pictures: bool = False) -> dict:  # fmt: skip
     """Carry out a run; answers with the last record of its report.
 
     The model file holds the best weights so far at every checkpoint, and is whole at any time. `stop` ends the run
     early, as does a file `<out>.stop`; while there is a file `<out>.pause` the run waits, and its clock stands still.
+    With `pictures` a checkpoint is followed by the spectra of a validation recording and of the model's answer.
     Every record goes into `<out>.log.jsonl`, too.
     """
     if run.reroll:
@@ -73,6 +76,7 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
     layout = batches.layout(learned, plan, way.context, way.recurrent, len(jax.devices()))
     structure, weights, rest = nnx.split(job.effect, nnx.Param, ...)
     settle, update, validate = _compiled(job, way, structure, rest, layout)
+    drawn = spectrum.pictures(job, way, structure, rest) if pictures else lambda weights: {}
     first = way.first(job.effect, layout.batch)
     memory = _placed(Memory(weights, _optimizer(job).init(weights), first, weights))
     at = Progress()
@@ -97,7 +101,8 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
             memory = memory._replace(state=settle(memory.weights, x))
         done = schedule.progress(plan, at.step, at.elapsed)
         pace = at.scale * schedule.rate(plan, done)
-        weights, moments, state, loss = update(memory, x, y, chunk, pace, float(done < plan.early))
+        early = done < plan.early or (plan.early > 0 and at.inverted)
+        weights, moments, state, loss = update(memory, x, y, chunk, pace, float(early))
         memory = memory._replace(weights=weights, moments=moments, state=state)
         at.step, at.loss_sum, at.losses = at.step + 1, at.loss_sum + float(loss), at.losses + 1
         at.elapsed = now() - began
@@ -123,9 +128,9 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
                 break
         if at.elapsed - kept >= plan.checkpoint_every:
             kept = at.elapsed
-            _keep(run, structure, rest, memory, at, digest, saved, report)
+            _keep(run, structure, rest, memory, at, digest, saved, report, drawn)
         if pause.exists():
-            _keep(run, structure, rest, memory, at, digest, saved, report)
+            _keep(run, structure, rest, memory, at, digest, saved, report, drawn)
             report({"event": "paused", "step": at.step})
             while pause.exists() and not (stop() or end.exists()):
                 time.sleep(0.1)
@@ -135,7 +140,7 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
             stopped = True
             break
 
-    _keep(run, structure, rest, memory, at, digest, saved, report)
+    _keep(run, structure, rest, memory, at, digest, saved, report, drawn)
     chosen = memory.best if plan.choose == "best" and np.isfinite(at.figure) else memory.weights
     record = finish.finished(run, job, nnx.merge(structure, chosen, rest), at, stopped, report)
     if not stopped:
@@ -289,6 +294,7 @@ def _due(plan, at: Progress, logged: float, cost: float | None) -> bool:
 
 
 def _judged(job: Job, memory: Memory, at: Progress, found: Found):
+    at.inverted = found.polarity < 0
     figure = found.loss if job.figure == "loss" else found.esr
     if figure < at.figure:
         at.figure, at.best_step, at.worse = figure, at.step, 0
@@ -359,13 +365,16 @@ def _line(plan, layout, at: Progress, found: Found, pace: float, rate: int) -> d
     }  # fmt: skip
 
 
-def _keep(run: Run, structure, rest, memory: Memory, at: Progress, digest: str, saved: Path, report: Report) -> None:
+def _keep(run: Run, structure, rest, memory: Memory, at: Progress, digest: str, saved: Path, report: Report, drawn):
     """The checkpoint, then the best weights as a model file: each whole or not at all."""
     checkpoint.save(saved, memory, {"run": digest, "progress": msgspec.to_builtins(at)})
-    if at.best_step != at.kept_step:
+    fresh = at.best_step != at.kept_step
+    if fresh:
         at.kept_step = at.best_step
         finish.kept(run, nnx.merge(structure, memory.best, rest), at)
     report({"event": "checkpoint", "step": at.step, "out": run.out})
+    if fresh and (picture := drawn(memory.best)):
+        report({"event": "spectrum", "step": at.best_step} | picture)
 
 
 def _restored(saved: Path, like: Memory, digest: str) -> tuple[Memory, Progress]:

@@ -11,6 +11,7 @@ from flax import nnx
 
 from jaxmodels import apply, load
 from jaxmodels.convnet import ConvNet
+from jaxmodels.convolution import num_parameters
 from jaxmodels.effect import hold
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from jaxmodels.wavenet import WaveNet
@@ -175,12 +176,18 @@ def test_an_lfo_is_a_further_input(fuzz):
     assert recipes.divided([pair], run, 10).train[0].control.shape == (800, 1)
 
 
+def test_the_comparison_network_is_as_large_as_the_papers():
+    net = recipes.network({"kind": "conv_stack"}, ["amount"], 0, RATE, 0)
+    assert num_parameters(net) == 26007 and [knob.name for knob in net.knobs] == ["amount"]
+
+
 @pytest.mark.parametrize(
     ("network", "said"),
     [
         ({"kind": "rnn"}, "kind = 'rnn'"),
         ({"kind": "lstm", "hiden": 3}, "hiden"),
         ({"kind": "lstm", "hidden": 0}, "hidden"),
+        ({"kind": "conv_stack", "widths": []}, "widths"),
         ({"kind": "wavenet", "size": "huge"}, "size"),
     ],
 )
