@@ -9,10 +9,11 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 TESTS ?=
 BENCH ?=
 PROOF ?=
+MODELS ?=
 FUZZ ?=
 SOAK ?= --seconds 60 --block 64 --rack nemo
 
-.PHONY: help env run test lint lock bench-env bench quality soak fuzz clean
+.PHONY: help env run test lint lock bench-env bench quality models soak fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +46,9 @@ bench-env: env ## add what the benchmarks compare with: torch (CPU build) and on
 
 quality: env ## train on real recordings and print the figures (hours); PROOF="klon --scale 0.1" runs some of it
 	@$(BIN)/python -m tests.trainer.prove_quality $(PROOF)
+
+models: env ## train the shipped models again (an hour); MODELS="klon-overdrive --recordings FOLDER" some of them
+	@$(BIN)/python assets/make/models.py $(MODELS)
 
 bench: env ## nanoseconds per sample, into BENCHMARKS.md; BENCH="--quick --models lstm16" is passed on
 	@$(BIN)/nafx-rack bench --json --markdown BENCHMARKS.md $(BENCH)
