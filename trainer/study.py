@@ -24,12 +24,14 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from .config import TrainerError
 from .sweepfile import Axis, Range, Sweep, signature
 
 MARKS = 20  # in a run, at which trials are compared
 UNPRUNED = 5  # trials that are never ended early, for the others to be compared with
+TELLING = 5  # finished trials before anything is said about what mattered
 PATIENCE_S = 60.0  # until another process lets go of an SQLite file
 OPENINGS = 5  # tries: two workers who make the tables of one study at once disturb each other
 DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
@@ -87,7 +89,7 @@ def reason(error: Exception) -> str:
 
 def shown(plan: Sweep) -> str:
     """Where the study is, without a password."""
-    address = _address(plan)
+    address = plan.storage if "://" in plan.storage else _address(plan)
     if "://" not in address:
         return address
     try:
@@ -123,15 +125,16 @@ def _study(plan: Sweep, create: bool, alone: bool) -> Study:
 
 
 def _storage(address: str, create: bool) -> BaseStorage:
+    """Connections are made anew for each transaction: a worker that trains for an hour holds none."""
     if "://" not in address:
         if not create and not os.path.exists(address):
             raise KeyError
         return JournalStorage(JournalFileBackend(address))
     if not address.startswith("sqlite:"):
-        return RDBStorage(address, engine_kwargs={"pool_pre_ping": True})
+        return RDBStorage(address, engine_kwargs={"poolclass": NullPool})
     if not create and not os.path.exists(address.removeprefix("sqlite:///")):
         raise KeyError
-    storage = RDBStorage(address, engine_kwargs={"connect_args": {"timeout": PATIENCE_S}})
+    storage = RDBStorage(address, engine_kwargs={"poolclass": NullPool, "connect_args": {"timeout": PATIENCE_S}})
     _one_at_a_time(storage.engine)
     return storage
 
@@ -141,7 +144,6 @@ def _one_at_a_time(engine: sqlalchemy.Engine) -> None:
 
     As SQLAlchemy's manual says ("Serializable isolation / Savepoints / Transactional DDL" of its SQLite page).
     """
-    engine.dispose()
     event.listen(engine, "connect", lambda connection, record: setattr(connection, "isolation_level", None))
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
 
@@ -235,6 +237,8 @@ def _figure(trial: FrozenTrial) -> float:
 
 def _importance(study: Study) -> dict[str, float]:
     """Shares of 1, the largest first; empty where the trials cannot tell yet."""
+    if sum(trial.state == TrialState.COMPLETE for trial in study.get_trials(deepcopy=False)) < TELLING:
+        return {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -86,8 +86,9 @@ def load(path: Path) -> Sweep:
     except TrainerError as error:
         raise TrainerError(f"{path}: {error}") from None
 
-    out = path.parent / plan.out
-    storage = plan.storage if not plan.storage or "://" in plan.storage else str(path.parent / plan.storage)
+    home = path.parent.absolute()
+    out = home / plan.out
+    storage = plan.storage if not plan.storage or "://" in plan.storage else str(home / plan.storage)
     return msgspec.structs.replace(
         plan,
         out=str(out),
@@ -95,7 +96,7 @@ def load(path: Path) -> Sweep:
         space=space,
         name=plan.name or out.stem,
         storage=storage,
-        folder=str(path.parent / plan.folder if plan.folder else out.with_name(f"{out.stem}-sweep")),
+        folder=str(home / plan.folder if plan.folder else out.with_name(f"{out.stem}-sweep")),
         measure=plan.measure or ("mr_stft" if run.get("recipe") == "steer" else "esr"),
     )
 
