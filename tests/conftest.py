@@ -19,6 +19,11 @@ def pytest_configure(config):
     jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_xdist_auto_num_workers():
+    """More workers than cores: the tests of engine, server and terminal wait as much as they compute."""
+    return (os.cpu_count() or 1) + 2
+
+
 @pytest.fixture(scope="session")
 def fixtures() -> Path:
     """The folder of reference recordings and model files; tests that need it skip where it is not."""

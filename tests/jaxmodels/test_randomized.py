@@ -37,9 +37,9 @@ def egtr(fixtures):
     return guitar(fixtures / "audio" / "dry" / "egtr.wav")
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_activation_is_safe_on_a_real_guitar(egtr, activation):
-    """Peak at or below full scale, DC at or below -60 dBFS, loudness within 3 LU; all seeds: prove_random_overdrive."""
+@pytest.mark.parametrize("activation", ["tanh", "relu", "softshrink", "sine30"])
+def test_networks_are_safe_on_a_real_guitar(egtr, activation):
+    """Peak at most full scale, DC at most -60 dBFS, loudness within 3 LU; all activations: prove_random_overdrive."""
     _, broken = worst({"activation": activation}, range(3, 3 + len(CASES), 2), *egtr)
     assert not broken
 
