@@ -224,6 +224,13 @@ def report(args: argparse.Namespace) -> int:
     return train_report.main(args)
 
 
+def superknob(args: argparse.Namespace) -> int:
+    """The SuperKnob and its examples."""
+    from . import superknobcommand
+
+    return superknobcommand.main(args)
+
+
 def jobs(args: argparse.Namespace) -> int:
     """The queue of training jobs."""
     from . import jobscommand
@@ -398,8 +405,10 @@ def _add_offline(add) -> None:
 
     train_report.arguments(add("report", report, "show or compare what was trained, as a page", json=True))
 
-    from . import jobscommand
+    from . import jobscommand, superknobcommand
 
+    about = "what the SuperKnob says; its examples as a file: export, import"
+    superknobcommand.arguments(add("superknob", superknob, about, json=True))
     jobscommand.arguments(add("jobs", jobs, "the queue of training jobs: list, start, pause, stop, listen, save"))
 
     command = add("bench", bench, "measure nanoseconds per sample", json=True)
