@@ -186,6 +186,8 @@ def answers(study: Study) -> list[tuple[Drawing, str]]:
     place = ", ".join(f"{name} {value:.2g}" for name, value in study.at.items())
     title = f" at {place}" if place else ""
     alone = "" if study.target else " The device itself is not here to be asked, so only the model answers."
+    if study.captured:
+        alone = " The capture signal has asked the device; the model is asked the same."
     figures = [(_harmonics(there, title), _harmonic_words(study) + alone)]
     figures.append(_response(study, there, title))
     for name, label, words, pick, x, y in _CURVES:
@@ -200,14 +202,16 @@ def _answer(who: str, curve: tuple[np.ndarray, np.ndarray], ink: str, two: bool)
 
 def _harmonics(there: list, title: str) -> Drawing:
     count = min(MOST_HARMONICS, *(len(each.harmonics.hz) for _, each, _ in there))
-    names = [f"{n + 1} kHz" for n in range(count)]
+    tone = there[0][1].harmonics.hz[0]
+    names = [f"{n + 1} kHz" if tone > 500 else f"{round((n + 1) * tone)} Hz" for n in range(count)]
     rows = [(label, list(each.harmonics.db[:count]), ink) for label, each, ink in there]
-    return bars("harmonics", f"A sine of 1 kHz{title}", names, rows, Axis(LEVEL, -120.0, 6.0), 760, unit="dB")
+    return bars("harmonics", f"A sine of {names[0]}{title}", names, rows, Axis(LEVEL, -120.0, 6.0), 760, unit="dB")
 
 
 def _harmonic_words(study: Study) -> str:
     assert study.model is not None
-    said = f"What comes out for a pure tone of 1 kHz at -12 dB. Overtones of the model: {study.model.harmonics.thd:.2%}"
+    tone = "110 Hz, the loudest of the capture" if study.captured else "1 kHz at -12 dB"
+    said = f"What comes out for a pure tone of {tone}. Overtones of the model: {study.model.harmonics.thd:.2%}"
     said += f" of the tone (target {study.target.harmonics.thd:.2%})" if study.target else " of the tone"
     return f"{said}; everything that is no overtone lies {-study.model.harmonics.aliasing_db:.0f} dB below it."
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import charts, examine, journal, reference
+from . import charts, journal, reference
+from .answers import Answers
 from .charts import Panel, grade
 from .examine import Study
 from .figures import SERIES, Axis, Series, bars, lines
@@ -138,7 +139,8 @@ def _errors(studies: Sequence[Study]) -> list:
 
 
 def _answers(studies: Sequence[Study]) -> list:
-    there = [(letter, ink, study.model) for letter, ink, study in _lettered(studies) if study.model is not None]
+    there = [(letter, ink, study.model) for letter, ink, study in _lettered(studies)
+             if study.model is not None and not study.captured]  # fmt: skip
     if not there:
         return []
     count = min(charts.MOST_HARMONICS, *(len(model.harmonics.hz) for _, _, model in there))
@@ -163,7 +165,7 @@ def _answers(studies: Sequence[Study]) -> list:
     return figures
 
 
-def same_target(studies: Sequence[Study]) -> examine.Response | None:
+def same_target(studies: Sequence[Study]) -> Answers | None:
     """The answers of the target, where all runs have the same known one."""
     targets = [study.target for study in studies]
     first = targets[0]

@@ -14,7 +14,8 @@ import numpy as np
 from jaxmodels import apply
 from jaxmodels.effect import Effect, default_positions, positions
 
-from . import config, data, finish, metrics, recipes, reference
+from . import answers, config, data, finish, metrics, recipes, reference
+from .answers import SETTLED, Answers
 from .config import Run, TrainerError
 from .data import Pair
 from .metrics import Play
@@ -24,7 +25,6 @@ from .signals import capture_signal
 MOST_PAIRS = 3  # recordings of a parametric effect that are shown
 LONGEST_S = 20.0  # of a recording that is looked at
 CLIP_S = 5.0  # of a player
-SETTLED = 4096  # samples of silence before an impulse
 LEVELS_DB = (0.0, -6.0, -12.0, -24.0, -40.0)  # of the impulses whose decay is drawn
 
 
@@ -37,15 +37,6 @@ class Excerpt(NamedTuple):
     dry: np.ndarray
     target: np.ndarray
     model: np.ndarray
-
-
-class Response(NamedTuple):
-    """An effect's answers to test signals."""
-
-    harmonics: metrics.Harmonics
-    sweep: tuple[np.ndarray, np.ndarray]  # Hz, dB
-    transfer: tuple[np.ndarray, np.ndarray]  # input, output
-    gains: tuple[np.ndarray, np.ndarray]  # input dB, gain dB
 
 
 class Maps(NamedTuple):
@@ -65,8 +56,9 @@ class Study(NamedTuple):
     part: str  # where the excerpts are from: test, validation or train
     excerpts: list[Excerpt]
     figures: dict[str, dict[str, float]]  # by row: the model, and what doing nothing and the best volume would reach
-    model: Response | None
-    target: Response | None
+    model: Answers | None
+    target: Answers | None  # of a known effect, or of a captured device
+    captured: bool  # whether the answers are those to the capture signal
     at: dict[str, float]  # where the knobs stood for the answers
     maps: Maps | None
     decays: list[tuple[float, np.ndarray]]  # level in dB, decay in dB
@@ -76,46 +68,46 @@ class Study(NamedTuple):
 
 def study(found: Found, grid: int = 11) -> Study:
     """Measure a run. What cannot be done is said in `missing`, and the rest is there all the same."""
-    missing = list(found.missing)
-    part, pairs = "", []
-    if found.audible and found.run is not None:
+    missing, effect, run = list(found.missing), found.effect, found.run
+    part, pairs, whole = "", [], None
+    if found.audible and run is not None:
         try:
-            part, pairs = material(found.run)
+            part, pairs, whole = material(run)
         except (TrainerError, ValueError) as error:
             missing.append(f"The recordings cannot be used: {error}.")
-    effect = found.effect
-    warm_up = _warm_up(found.run)
     rate = int((effect.sample_rate if effect else None) or (pairs[0].rate if pairs else 44100))
+    nothing = Study(found, part, [], {}, None, None, False, {}, None, [], rate, tuple(missing))
     if effect is None:
-        return Study(found, part, [], {}, None, None, {}, None, [], rate, tuple(missing))
-    excerpts = []
+        return nothing
+    if getattr(effect, "channels", 1) != 1:
+        return nothing._replace(missing=(*missing, "The model is not mono: it is not measured here."))
     if pairs and pairs[0].rate != rate:
         missing.append(f"The recordings have {pairs[0].rate} Hz and the model {rate} Hz: they are not compared.")
-    else:
-        excerpts = [excerpt(effect, pair, warm_up) for pair in pairs]
+        pairs, whole = [], None
+    excerpts = [excerpt(effect, pair, _warm_up(run)) for pair in pairs]
     middle = excerpts[len(excerpts) // 2].knobs if excerpts else {}
-    known = None
-    if found.audible and found.run is not None and found.run.data.effect and excerpts:
-        known = response(_known(found.run, middle, rate), rate)
+    play, target = at(effect, middle), None
+    device = answers.recorded(whole, play) if whole is not None else None
+    if device is not None:
+        target, model = device
+    else:
+        model = answers.asked(play, rate)
+        target = answers.asked(_known(run, middle, rate), rate) if run and run.data.effect and excerpts else None
     maps, decays = None, []
-    if getattr(effect, "channels", 1) == 1:
-        if len(effect.knobs) >= 2 and _steered(found):
-            passage = _passage(excerpts, rate)
-            maps = maps_of(playing(effect), effect, passage, rate, grid)
-        if _steered(found):
-            decays = decays_of(playing(effect), default_positions(effect), rate, _ring(effect, rate))
-    play = at(effect, middle)
-    return Study(found, part, excerpts, _figures(excerpts), response(play, rate), known, middle, maps, decays, rate,
-                 tuple(missing))  # fmt: skip
+    if _steered(found):
+        decays = decays_of(playing(effect), default_positions(effect), rate, _ring(effect, rate))
+        maps = maps_of(playing(effect), effect, _passage(excerpts, rate), rate, grid) if len(effect.knobs) > 1 else None
+    return nothing._replace(excerpts=excerpts, figures=_figures(excerpts), model=model, target=target, at=middle,
+                            captured=device is not None, maps=maps, decays=decays, missing=tuple(missing))  # fmt: skip
 
 
 # --- material ---------------------------------------------------------------------------------------------------------
 
 
-def material(run: Run) -> tuple[str, list[Pair]]:
-    """Up to three recordings, at knobs wide apart, of the part that nothing was learned from if there is one; its name.
+def material(run: Run) -> tuple[str, list[Pair], Pair]:
+    """A part's name, up to three of its recordings at knobs wide apart, and the middle one whole.
 
-    Raises TrainerError.
+    The part is the one that nothing was learned from, if there is one. Raises TrainerError.
     """
     if run.data.effect and not run.data.leave_out:
         pairs = reference.pairs(run.data, _strategy(run), run.seed, MOST_PAIRS)  # no need to render them all
@@ -123,9 +115,10 @@ def material(run: Run) -> tuple[str, list[Pair]]:
         pairs = recipes.recordings(run)
     parts = recipes.divided(pairs, run, context=pairs[0].rate)._asdict()
     part = next(name for name in ("test", "validation", "train") if parts[name])
-    pairs = sorted(parts[part], key=lambda pair: list(pair.knobs.values()))
-    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(MOST_PAIRS, len(pairs))).round().astype(int))
-    return part, [_shortened(pairs[n]) for n in chosen]
+    there = sorted(parts[part], key=lambda pair: list(pair.knobs.values()))
+    numbers = np.unique(np.linspace(0, len(there) - 1, min(MOST_PAIRS, len(there))).round().astype(int))
+    chosen = [_shortened(there[n]) for n in numbers]
+    return part, chosen, next(pair for pair in pairs if pair.name == chosen[len(chosen) // 2].name)
 
 
 def _strategy(run: Run) -> str:
@@ -246,22 +239,6 @@ def _known(run: Run, knobs: dict[str, float], rate: int) -> Play:
     place = knobs.get(reference.KNOB, 0.0)
     amount = min(reference.table(_strategy(run), run.seed), key=lambda row: abs(row[0] - place))[1]
     return lambda x: np.asarray(effect(np.asarray(x, np.float32), rate, amount))
-
-
-def response(play: Play, rate: int) -> Response:
-    """An effect's answers: to a sine of 1 kHz at -12 dB, a sweep, a sine of 110 Hz, a sine in steps."""
-    steps = np.arange(-60.0, 0.1, 5.0)
-    rest = float(play(np.zeros(SETTLED, np.float32))[-1])
-
-    def moving(x: np.ndarray) -> np.ndarray:
-        return np.asarray(play(x)) - rest
-
-    return Response(
-        metrics.harmonics(play, rate, 1000.0, -12.0, 0.5),
-        metrics.frequency_response(moving, rate, seconds=1.0),
-        metrics.transfer_curve(play, rate),
-        metrics.gain_curve(moving, rate, steps, seconds=0.2),
-    )
 
 
 # --- what knobs do ----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ effect as a function `play(x [N]) -> [N]`. Levels in dB, `rate` in Hz, everythin
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -35,13 +36,24 @@ def polarity(y: np.ndarray, target: np.ndarray) -> int:
 
 def compare(y: np.ndarray, target: np.ndarray, rate: int) -> dict[str, float]:
     """esr, mae, stft, mr_stft, mr_stft_steer, lufs_difference (positive: louder than the target), polarity."""
-    from . import losses  # JAX: the rest of this module does without
-
-    a, b = np.asarray(y, np.float32), np.asarray(target, np.float32)
-    named = {name: float(losses.LOSSES[name](a, b)) for name in ("mae", "stft", "mr_stft", "mr_stft_steer")}
+    found = _distances()(np.asarray(y, np.float32), np.asarray(target, np.float32))
+    named = {name: float(value) for name, value in found.items()}
     louder = loudness(y, rate) - loudness(target, rate)
     difference = float(louder) if np.isfinite(louder) else 0.0
     return {"esr": esr(y, target), **named, "lufs_difference": difference, "polarity": polarity(y, target)}
+
+
+@lru_cache
+def _distances():
+    """mae, stft, mr_stft and mr_stft_steer of two signals, compiled in one go for each length."""
+    import jax  # the rest of this module does without
+
+    from . import losses
+
+    def distances(y, target):
+        return {name: losses.LOSSES[name](y, target) for name in ("mae", "stft", "mr_stft", "mr_stft_steer")}
+
+    return jax.jit(distances)
 
 
 # --- loudness ---------------------------------------------------------------------------------------------------------
@@ -142,8 +154,13 @@ def harmonics(play: Play, rate: int, hz: float = 1000.0, level_db: float = -12.0
     cycles += 1 - cycles % 2
     time = np.arange(2 * length) / length
     sine = 10 ** (level_db / 20) * np.sin(2 * np.pi * cycles * time)
-    answer = np.asarray(play(sine.astype(np.float32)), np.float64)[length:]
-    spectrum = np.fft.rfft(answer) / length * 2
+    return harmonics_of(np.asarray(play(sine.astype(np.float32)))[length:], cycles, rate)
+
+
+def harmonics_of(answer: np.ndarray, cycles: int, rate: int) -> Harmonics:
+    """The harmonics in a settled answer `[N]` to a sine that went so many times into it."""
+    length = len(answer)
+    spectrum = np.fft.rfft(np.asarray(answer, np.float64)) / length * 2
     bins = np.arange(cycles, (length - 1) // 2 + 1, cycles)
     power = np.abs(spectrum) ** 2
     first = max(power[cycles], TINY)
@@ -207,16 +224,21 @@ def frequency_response(
     The sweep puts harmonics before the linear part in time, where they are cut away. Smoothed over a twelfth of an
     octave.
     """
-    high = 0.45 * rate
-    sweep = exponential_sweep(rate, seconds, 15.0, high) * 10 ** (level_db / 20)
-    answer = np.asarray(play(np.concatenate([sweep, np.zeros(rate // 2)]).astype(np.float32)), np.float64)
+    sweep = exponential_sweep(rate, seconds, 15.0, 0.45 * rate) * 10 ** (level_db / 20)
+    answer = np.asarray(play(np.concatenate([sweep, np.zeros(rate // 2)]).astype(np.float32)))
+    return swept(sweep, answer, rate, points)
+
+
+def swept(sweep: np.ndarray, answer: np.ndarray, rate: int, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """The linear part's gain, as `frequency_response` has it, from a sweep `[N]` and what came back `[M]`."""
+    sweep, answer = np.asarray(sweep, np.float64), np.asarray(answer, np.float64)
     size = 1 << (2 * len(answer)).bit_length()
     source = np.fft.rfft(sweep, size)
     power = np.abs(source) ** 2
     response = np.fft.irfft(np.fft.rfft(answer, size) * np.conj(source) / (power + 1e-9 * power.max()), size)
     response[rate // 2 : -rate // 200] = 0  # what precedes the linear part are harmonics
     output = np.abs(np.fft.rfft(response)) ** 2
-    wanted = np.geomspace(20.0, 0.9 * high, points)
+    wanted = np.geomspace(20.0, 0.9 * 0.45 * rate, points)
     edges = np.outer(wanted, [2 ** (-1 / 24), 2 ** (1 / 24)]) / rate * size
     sums = np.concatenate([[0], np.cumsum(output)])
     first, last = np.floor(edges[:, 0]).astype(int), np.ceil(edges[:, 1]).astype(int)

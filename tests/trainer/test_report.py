@@ -17,8 +17,10 @@ from flax import nnx
 from jaxmodels import inspect, save
 from jaxmodels.effect import Knob
 from jaxmodels.recurrent import LSTM
-from trainer import charts, config, examine, journal, report, runs
+from jaxmodels.tcn import SteerableTCN
+from trainer import answers, charts, config, examine, finish, journal, metrics, report, runs, signals
 from trainer.config import TrainerError
+from trainer.data import Pair
 from trainer.train import train
 
 RATE = 16000
@@ -49,13 +51,6 @@ recipe = "steer"
 dry = "sounds/dry.wav"
 wet = "sounds/wet.wav"
 delay = 0
-[network]
-blocks = 2
-width = 4
-[schedule]
-steps = 2
-seconds = 0
-segment = 8192
 """
 
 
@@ -104,7 +99,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Two captures of a clipper and one steered run, each a few steps long."""
+    """A capture of a clipper, a few steps long; another one and a steered one that were never trained."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "sounds").mkdir()
     rng, time = np.random.default_rng(0), np.arange(round(SECONDS * RATE)) / RATE
@@ -113,9 +108,15 @@ def trained(tmp_path_factory):
     soundfile.write(folder / "sounds" / "wet.wav", 0.5 * np.tanh(4 * dry) + 0.01, RATE, subtype="FLOAT")
     for name, hidden in (("small", 4), ("large", 5)):
         (folder / f"{name}.toml").write_text(CAPTURE.format(name=name, hidden=hidden))
-        train(config.load(folder / f"{name}.toml"), lambda record: None)
     (folder / "steered.toml").write_text(STEERED)
-    train(config.load(folder / "steered.toml"), lambda record: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finish, "verify_effect", lambda effect, **options: None)  # slow, and tested elsewhere
+        train(config.load(folder / "small.toml"), lambda record: None)
+    net = LSTM(LSTM.Settings(hidden=5), sample_rate=RATE, rngs=nnx.Rngs(0))
+    save(folder / "large.nafx", net, inspect(folder / "small.nafx")[1].info)
+    shutil.copy(journal.path(folder / "small.nafx"), journal.path(folder / "large.nafx"))
+    tcn = SteerableTCN(SteerableTCN.Settings(blocks=2, width=3), sample_rate=RATE, rngs=nnx.Rngs(0))
+    save(folder / "steered.nafx", tcn, {"recipe": "steer"})
     return folder
 
 
@@ -239,6 +240,26 @@ def test_spectra_and_gains_of_recordings_are_in_decibels():
     _, gains = examine.heard_gain(each)
     np.testing.assert_allclose(gains["target"], 20 * np.log10(2), atol=0.01)
     assert len(hz) == len(gains["model"])
+
+
+def test_a_captured_device_has_answered_to_the_capture_signal():
+    dry = 0.8 * signals.capture_signal(8000, 24.0)
+    device = lambda x: np.tanh(4 * x) / 2 + 0.05  # noqa: E731
+    pair = Pair(dry, device(dry).astype(np.float32), 8000)
+    target, model = answers.recorded(pair, lambda x: 2 * x)
+    levels, gains = target.gains
+    assert np.diff(levels) == pytest.approx(4.0, abs=0.01) and levels[-1] == pytest.approx(20 * np.log10(0.4), abs=0.1)
+    assert gains[0] == pytest.approx(20 * np.log10(2), abs=0.01) and gains[-1] < gains[0] - 1
+    np.testing.assert_allclose(model.gains[1], 20 * np.log10(2), atol=0.01)
+    assert target.harmonics.hz[:3] == pytest.approx([110, 220, 330]) and target.harmonics.dc == pytest.approx(0.05)
+    third = metrics.harmonics(device, 8000, 110.0, levels[-1]).db[2]
+    assert target.harmonics.db[2] == pytest.approx(third, abs=0.2) and model.harmonics.thd < 1e-5
+    np.testing.assert_allclose(target.transfer[1], device(target.transfer[0]), atol=1e-6)
+    hz, gain = model.sweep
+    inside = (hz > 40) & (hz < 3000)
+    np.testing.assert_allclose(gain[inside], 20 * np.log10(2), atol=0.2)
+    assert not answers.is_capture(pair._replace(dry=pair.dry[::-1])) and answers.recorded(
+        pair._replace(dry=pair.dry[1:], wet=pair.wet[1:]), device) is None  # fmt: skip
 
 
 def test_a_clip_is_the_loudest_passage():
