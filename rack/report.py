@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from .protocol import Notice, Snapshot, Telemetry, Turned, View
+from .examples import SuperPlace
+from .protocol import Moved, Notice, Snapshot, Telemetry, Turned, View
 
 
 def status(view: View, meters: Telemetry) -> str:
@@ -66,6 +67,10 @@ def watch(messages: Iterable[Any], view: View, as_json: bool) -> Iterator[str]:
             case Turned(_, key, value):
                 changed = {key: value} if seen.get(key) != value else {}
                 seen[key] = value
+            case Moved(_, place):
+                turned = _place(place)
+                changed = {"superknob": turned} if seen.get("superknob") != turned else {}
+                seen["superknob"] = turned
             case Notice(level, text):
                 changed = {f"notice.{level}": text}
             case Telemetry():
@@ -79,6 +84,10 @@ def watch(messages: Iterable[Any], view: View, as_json: bool) -> Iterator[str]:
 def _meters(message: Telemetry) -> dict:
     whole = msgspec.to_builtins(message)
     return {key: whole[key] for key in whole if not key.startswith("scope")}
+
+
+def _place(place: SuperPlace) -> float | list[float]:
+    return place.position[0] if len(place.position) == 1 else list(place.position)
 
 
 def _plain(new: Any) -> str:
@@ -105,6 +114,10 @@ def flat(view: View) -> dict[str, Any]:
         "xy.x": view.xy[0],
         "xy.y": view.xy[1],
         "problems": list(view.problems),
+        "superknob": _place(view.superknob.place),
+        "superknob.mode": "play" if view.superknob.playing else "teach",
+        "superknob.train": view.superknob.lamp,
+        "snapshot": view.snapshot,
     }
     for slot in view.slots:
         found |= {f"{slot.id}.{k.name}": v for k, v in zip(slot.knobs, slot.values, strict=True)}

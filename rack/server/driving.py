@@ -40,7 +40,7 @@ class Driving(NamedTuple):
     taught: Examples  # what training gets, in positions
     driven: tuple[str, ...]  # what moves when it moves
     play: Player
-    residuals: tuple[float | None, ...]
+    examples: tuple[ExampleView, ...]
     fresh: bool  # the mapping was made from these examples
 
 
@@ -69,8 +69,10 @@ def _driving(s: SuperKnob, infos: dict[str, KnobInfo]) -> Driving:
     driven = tuple(key for key in infos if key in taught or (key in learned and key not in s.locked))
     play, mapping = _player(s, held, driven, infos), s.mapping
     lessons = _examples(s, held, taught, infos)
-    return Driving(infos, lessons, driven, play, tuple(_missed(play, e, glided(lessons)) for e in lessons.examples),
-                   mapping is not None and mapping.made_from == fingerprint(lessons))  # fmt: skip
+    missed = [_missed(play, example, glided(lessons)) for example in lessons.examples]
+    views = _example_views(s, driven, infos, missed)
+    fresh = mapping is not None and mapping.made_from == fingerprint(lessons)
+    return Driving(infos, lessons, driven, play, views, fresh)
 
 
 def _player(s: SuperKnob, held: list[dict[str, float]], driven: tuple[str, ...], infos: dict[str, KnobInfo]) -> Player:
@@ -178,7 +180,7 @@ def super_view(state: State, world: World) -> SuperView:
         playing=s.playing,
         exact=s.exact,
         lamp=lamp,
-        examples=_example_views(s, found),
+        examples=found.examples,
         links=_links(s, found),
         glide_ms=s.glide_ms,
         compare=s.compare if s.other else "",
@@ -195,11 +197,13 @@ def _place(s: SuperKnob, found: Driving, now: dict[str, float], lamp: str) -> Su
     return SuperPlace(s.position, sure, ghosts, _next(s, found, lamp, sure))
 
 
-def _example_views(s: SuperKnob, found: Driving) -> tuple[ExampleView, ...]:
+def _example_views(
+    s: SuperKnob, driven: Sequence[str], infos: dict[str, KnobInfo], residuals: Sequence[float | None]
+) -> tuple[ExampleView, ...]:
     views = []
-    for lesson, missed in zip(s.lessons, found.residuals, strict=True):
-        shown = [key for key in found.driven or found.infos if key in lesson.knobs and key in found.infos]
-        words = [f"{key.partition('.')[2]} {_shown(found.infos[key], lesson.knobs[key])}" for key in shown[:WORDS]]
+    for lesson, missed in zip(s.lessons, residuals, strict=True):
+        shown = [key for key in driven or infos if key in lesson.knobs]
+        words = [f"{key.partition('.')[2]} {_shown(infos[key], lesson.knobs[key])}" for key in shown[:WORDS]]
         words += [f"and {len(shown) - WORDS} more"] if len(shown) > WORDS else []
         views.append(ExampleView(lesson.name, lesson.position, ", ".join(words), missed and round(missed, 4)))
     return tuple(views)

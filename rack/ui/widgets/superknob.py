@@ -31,8 +31,8 @@ INFO = KnobInfo("superknob", "", 0.0, 1.0, 0.0)
 LAMPS = {"no model": "off", "training": "wait", "up to date": "on", "stale": "fail"}  # glyphs
 
 
-class SuperDial(Knob):
-    """The SuperKnob of one knob: turned like any other."""
+class SuperDial(Knob, inherit_css=False):
+    """The SuperKnob of one knob: turned like any other, and counted among none of them."""
 
     BINDINGS = [Binding(c.keys, c.binding, c.help, show=False) for c in bindings("super")]
 
@@ -63,7 +63,7 @@ class SuperDial(Knob):
         return super()._layer_inks() | {picture.EMPTY: ""}
 
 
-class SuperPad(XYPad):
+class SuperPad(XYPad, inherit_css=False):
     """The SuperKnob of two knobs."""
 
     BINDINGS = [Binding(c.keys, c.binding, c.help, show=False) for c in bindings("super")]
