@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from rack import __version__
 from rack.jobs import JobLine
 from rack.maps import Ground
 from rack.protocol import (
@@ -24,8 +25,6 @@ from rack.protocol import (
     Turned,
     frame,
 )
-
-from rack import __version__
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 2.0
 Message = Snapshot | Turned | Moved | Notice | Reply | JobLine | Ground

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
+
 from rack.catalogue import KnobInfo
+from rack.jobs import JobLine
 from rack.maps import Ground
 from rack.protocol import Moved, SlotView, Snapshot, Turned, View
 
@@ -53,6 +55,15 @@ class Mirror:
         superknob = msgspec.structs.replace(self.view.superknob, place=message.place)
         self.view = msgspec.structs.replace(self.view, superknob=superknob)
         return True
+
+    def figure(self, message: JobLine) -> None:
+        """Take a new figure of a job."""
+        record = message.record
+        jobs = tuple(
+            job if job.id != message.id else msgspec.structs.replace(job, last=record, esr=record.esr or job.esr)
+            for job in self.view.jobs
+        )
+        self.change(jobs=jobs)
 
     def turn(self, key: str, value: float) -> None:
         """The hand turned a knob."""

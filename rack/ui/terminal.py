@@ -8,12 +8,14 @@ import os
 import time
 from typing import Any
 
-from rack.catalogue import BoxInfo, catalogue
-from rack.maps import Ground
-from rack.protocol import Moved, Notice, Reply, Snapshot, Turned
 from textual.app import App
 from textual.binding import Binding
 from textual.theme import BUILTIN_THEMES, Theme
+
+from rack.catalogue import BoxInfo, catalogue
+from rack.jobs import JobLine
+from rack.maps import Ground
+from rack.protocol import Moved, Notice, Reply, Snapshot, Turned
 
 from .art import colours
 from .art.look import look_of
@@ -123,6 +125,9 @@ class RackApp(App[None], inherit_bindings=False):
         elif isinstance(message, Turned):
             if self.mirror.turned(message):
                 self._followers.add(message.key)
+        elif isinstance(message, JobLine):
+            self.mirror.figure(message)
+            self.rack_screen.show_figure(message)
         elif isinstance(message, Ground):
             self.mirror.ground = message
             self.rack_screen.show_ground()

@@ -13,6 +13,7 @@ from rack.maps import MEASURES
 
 from ..mirror import Mirror
 from ..turning import Gestures
+from ..widgets.queue import Queue
 from ..widgets.scope import Scope
 from ..widgets.shelves import Files
 from ..widgets.xypad import Axis, Ruler, XYPad
@@ -91,22 +92,6 @@ def box_choice(box: BoxInfo) -> Choice:
     return Choice(box.kind, box.kind.replace("_", " "), box.help, more)
 
 
-class TrainPage(Vertical):
-    """Where training will be watched from."""
-
-    def __init__(self) -> None:
-        super().__init__(classes="page")
-
-    def compose(self) -> ComposeResult:
-        self.border_title = "train"
-        yield Static(
-            "Not yet.\n\nThis page will show training jobs: their loss, the best model so far, and a key to listen to "
-            "it. Until then a model is trained from the shell:\n\n    python -m trainer run.toml\n\n"
-            "The file it writes opens like any other model: y, then model.",
-            markup=False,
-        )
-
-
 class ScopePage(Vertical):
     """The oscilloscope, large."""
 
@@ -120,4 +105,4 @@ class ScopePage(Vertical):
 
 def first_control(page: Widget) -> Widget | None:
     """What has the focus when a page is opened."""
-    return next((w for kind in (XYPad, Scope, Files) for w in page.query(kind)), None)
+    return next((w for kind in (XYPad, Scope, Files, Queue) for w in page.query(kind)), None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from rack.protocol import SlotView, Telemetry, View
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -14,6 +13,9 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from rack.jobs import JobLine
+from rack.protocol import SlotView, Telemetry, View
+
 from ..art.plan import neighbour
 from ..art.surface import OFF
 from ..commands import BY_NAME, bindings, footer, order
@@ -21,6 +23,7 @@ from ..widgets.knob import Knob
 from ..widgets.lines import Chain, Header, Keys, StatusLine
 from ..widgets.listing import Listing
 from ..widgets.meters import Meters
+from ..widgets.queue import Queue
 from ..widgets.scope import Scope
 from ..widgets.slot import RackPage, SlotPanel, Words
 from ..widgets.superknob import Lessons, SuperDial, SuperPad
@@ -28,6 +31,7 @@ from ..widgets.xypad import Axis, XYPad
 
 if TYPE_CHECKING:
     from ..terminal import RackApp
+    from .train import TrainPage
 
 LEAST = (60, 18)  # cells below which nothing is drawn
 PLACES = (
@@ -38,7 +42,7 @@ PLACES = (
     (XYPad, "pad"),
     (Axis, "axis"),
     (Scope, "scope"),
-    (Listing, "list"),
+    (Queue, "queue"), (Listing, "list"),
 )
 
 
@@ -109,6 +113,8 @@ class RackScreen(Screen[None]):
         """Draw whether there is a server."""
         self.set_class(lost, "-lost")
         self.header.show_link(lost)
+        if lost and (train := self.train_page) is not None:
+            train.forget()
 
     def show_turn(self, key: str) -> None:
         """Draw one knob that someone else turned."""
@@ -149,6 +155,17 @@ class RackScreen(Screen[None]):
         return found if found is not None and found.region else None
 
     @property
+    def train_page(self) -> TrainPage | None:
+        """The Train page, once it was made."""
+        return self._pages.get("train")  # type: ignore[return-value]
+
+    def show_figure(self, line: JobLine) -> None:
+        """Draw a new figure of a job; the mirror has it already."""
+        if (train := self.train_page) is not None:
+            train.figure(line)
+            train.show(self.app.mirror.view.jobs, self.rack.current)
+
+    @property
     def watches_map(self) -> bool:
         """Whether what the pad's plane sounds like is to be seen."""
         return self.page == "xy" and next(iter(self._pages["xy"].query(XYPad))).measure != OFF
@@ -176,6 +193,8 @@ class RackScreen(Screen[None]):
             page.show(self.app.mirror)
         if "library" in self._pages:
             self._pages["library"].show(self.slot.model if self.slot else "")  # type: ignore[attr-defined]
+        if (train := self.train_page) is not None:
+            train.show(self.app.mirror.view.jobs, self.rack.current)
 
     def _knob(self, key: str) -> Knob | None:
         return next((knob for panel in self.rack.panels for knob in panel.query(Knob) if knob.key == key), None)
@@ -214,7 +233,7 @@ class RackScreen(Screen[None]):
         place = next((name for kind, name in PLACES if isinstance(widget, kind)), None)
         if isinstance(widget, Input):  # what else there is would be typed
             return self.keys.show([BY_NAME["library_put"], BY_NAME["library_back"]])
-        own = ("browser",) if self.page == "library" else ()
+        own = {"library": ("browser",), "train": ("train",)}.get(self.page, ())
         first = [BY_NAME["example"], BY_NAME["train_superknob"]] if place in ("super", "lessons") else []
         self.keys.show([*first, *footer((*filter(None, (place,)), *own, "rack"))])
 
@@ -334,7 +353,8 @@ class RackScreen(Screen[None]):
 
     @on(Keys.Pressed)
     async def _pressed(self, event: Keys.Pressed) -> None:
-        target = {"rack": self, "browser": self._pages.get("library")}.get(event.command.where, self.focused)
+        pages = {"rack": self, "browser": self._pages.get("library"), "train": self.train_page}
+        target = pages.get(event.command.where, self.focused)
         if target is not None:
             await target.run_action(event.command.binding)
 
@@ -398,4 +418,8 @@ class RackScreen(Screen[None]):
             from .browser import BrowserPage
 
             return BrowserPage()
-        return pages.ScopePage() if name == "scope" else pages.TrainPage()
+        if name == "train":
+            from .train import TrainPage
+
+            return TrainPage()
+        return pages.ScopePage()

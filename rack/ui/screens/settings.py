@@ -8,6 +8,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
@@ -50,6 +51,18 @@ class Choices(Drawn, can_focus=True):
         Binding("left,up,h,k", "choose(-1)", show=False),
     ]
 
+    class Changed(Message):
+        """Another one was chosen."""
+
+        def __init__(self, choices: Choices):
+            super().__init__()
+            self.choices = choices
+
+        @property
+        def control(self) -> Choices:
+            """Which widget it was."""
+            return self.choices
+
     def __init__(self, choices: dict[str, Any], value: Any, id: str):
         super().__init__(id=id)
         self._choices = choices
@@ -68,6 +81,12 @@ class Choices(Drawn, can_focus=True):
     def action_choose(self, step: int) -> None:
         self._at = (self._at + step) % len(self._choices)
         self.repaint()
+        self.post_message(self.Changed(self))
+
+    def offer(self, choices: dict[str, Any], value: Any) -> None:
+        """Other values to choose from, this one chosen."""
+        self._choices = choices
+        self.value = value
 
     def on_click(self, event: events.Click) -> None:
         self.action_choose(1)

@@ -148,6 +148,7 @@ class FakeServer:
         self.subscriptions: list[Subscribe] = []
         self.hellos: list[Hello] = []
         self.refuse: dict[str, str] = {}  # key: the error to answer with
+        self.answers: dict[str, Any] = {}  # key: what a Get, or a Set with a request number, is answered with
         self.echo = True
         self.sequence = 0
         self._undo: list[View] = []
@@ -212,7 +213,7 @@ class FakeServer:
                     self.subscriptions.append(message)
                 elif isinstance(message, Get):
                     found = {"models": ["/models/plexi-drive.nam", "/models/twin.nam"]}.get(message.key)
-                    writer.write(frame(Reply(message.request, found)))
+                    writer.write(frame(Reply(message.request, self.answers.get(message.key, found))))
                 elif isinstance(message, Set):
                     self._obey(message, writer)
         except (EOFError, ConnectionError, asyncio.CancelledError):
@@ -225,7 +226,7 @@ class FakeServer:
         self.sets.append(message)
         error = self.refuse.get(message.key, "")
         if message.request:
-            writer.write(frame(Reply(message.request, error=error)))
+            writer.write(frame(Reply(message.request, self.answers.get(message.key), error)))
         if error:
             return
         before = self.view
