@@ -27,6 +27,7 @@ from .test_recipes import plucked
 from .test_sweep import events, planned
 
 TOP = Path(__file__).parents[2]
+TRIALS = 6
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def worker():
 
 
 def test_a_killed_worker_loses_one_trial_and_the_others_finish_the_study(tmp_path, storage, worker):
-    path = planned(tmp_path, trials=12, more=storage)
+    path = planned(tmp_path, trials=TRIALS, more=storage)
     killed, *others = worker(path, "--hold"), worker(path), worker(path)
     for line in killed.stdout:
         record = json.loads(line)
@@ -100,7 +101,7 @@ def test_a_killed_worker_loses_one_trial_and_the_others_finish_the_study(tmp_pat
     killed.wait(timeout=60)
     records = []
     for process in others:
-        out, errors = process.communicate(timeout=300)
+        out, errors = process.communicate(timeout=900)
         assert process.returncode == 0, errors
         records += [json.loads(line) for line in out.splitlines()]
 
@@ -108,10 +109,10 @@ def test_a_killed_worker_loses_one_trial_and_the_others_finish_the_study(tmp_pat
     again = [record for record in events(records, "trial") if record["again"] is not None]
     assert [(each["again"], each["params"]) for each in again] == [(begun["number"], begun["params"])]
     ended = [record["number"] for record in events(records, "ended")]
-    assert len(ended) == len(set(ended)) == 12 and begun["number"] not in ended
+    assert len(ended) == len(set(ended)) == TRIALS and begun["number"] not in ended
     plan = load_sweep(path)
     found = study.opened(plan, create=False)
-    assert Counter(map(study.state_of, found.trials))["done"] == 12
+    assert Counter(map(study.state_of, found.trials))["done"] == TRIALS
     assert found.trials[begun["number"]].state.name == "FAIL"
     best = min((trial for trial in found.trials if trial.values), key=lambda trial: trial.value)
     network = {"kind": "lstm", "layers": 1, "hidden": best.params["network.hidden"]}
