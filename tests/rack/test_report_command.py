@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rack import train, train_report
+from rack import jobs, train_report
 from rack.cli import main
 from trainer import charts, report
 
@@ -49,4 +49,4 @@ def test_records_are_lines_for_people():
 
 
 def test_the_page_grades_as_the_trainer_does():
-    assert charts.GRADES == train.GRADES
+    assert charts.GRADES == jobs.GRADES
