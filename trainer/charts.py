@@ -202,10 +202,14 @@ def _answer(who: str, curve: tuple[np.ndarray, np.ndarray], ink: str, two: bool)
 
 def _harmonics(there: list, title: str) -> Drawing:
     count = min(MOST_HARMONICS, *(len(each.harmonics.hz) for _, each, _ in there))
-    tone = there[0][1].harmonics.hz[0]
-    names = [f"{n + 1} kHz" if tone > 500 else f"{round((n + 1) * tone)} Hz" for n in range(count)]
+    names = tones(there[0][1].harmonics.hz[0], count)
     rows = [(label, list(each.harmonics.db[:count]), ink) for label, each, ink in there]
     return bars("harmonics", f"A sine of {names[0]}{title}", names, rows, Axis(LEVEL, -120.0, 6.0), 760, unit="dB")
+
+
+def tones(hz: float, count: int) -> list[str]:
+    """Names of a tone and its overtones."""
+    return [f"{n + 1} kHz" if hz > 500 else f"{round((n + 1) * hz)} Hz" for n in range(count)]
 
 
 def _harmonic_words(study: Study) -> str:

@@ -139,18 +139,19 @@ def _errors(studies: Sequence[Study]) -> list:
 
 
 def _answers(studies: Sequence[Study]) -> list:
+    captured = all(study.captured for study in studies)  # otherwise their tones differ
     there = [(letter, ink, study.model) for letter, ink, study in _lettered(studies)
-             if study.model is not None and not study.captured]  # fmt: skip
+             if study.model is not None and study.captured == captured]  # fmt: skip
     if not there:
         return []
     count = min(charts.MOST_HARMONICS, *(len(model.harmonics.hz) for _, _, model in there))
-    names = [f"{n + 1} kHz" for n in range(count)]
+    names = charts.tones(there[0][2].harmonics.hz[0], count)
     rows = [(letter, list(model.harmonics.db[:count]), ink) for letter, ink, model in there]
     target = same_target(studies)
     if target is not None:
         rows.insert(0, ("target", list(target.harmonics.db[:count]), "grey"))
-    sine = bars("harmonics", "A sine of 1 kHz", names, rows, Axis(charts.LEVEL, -120.0, 6.0), 900, unit="dB")
-    figures = [(sine, "What comes out for a pure tone of 1 kHz at -12 dB: the tone and its overtones.")]
+    sine = bars("harmonics", f"A sine of {names[0]}", names, rows, Axis(charts.LEVEL, -120.0, 6.0), 900, unit="dB")
+    figures = [(sine, "What comes out for a pure tone, the same for all: the tone and its overtones.")]
     for name, title, pick, x, y, words in (
         ("response", "Frequency response", lambda each: each.sweep, Axis("frequency (Hz)", 20.0, 20000.0, True),
          Axis("gain (dB)"), "How much louder or quieter each pitch becomes."),
