@@ -1,4 +1,4 @@
-"""`python -m trainer run.toml [--resume]`: trains, writing JSON lines to standard output."""
+"""`python -m trainer run.toml [--resume] [--pictures]`: trains, writing JSON lines to standard output."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ def use_all_cores() -> None:
 
 
 def main() -> int:
-    arguments = [word for word in sys.argv[1:] if word != "--resume"]
+    options = {word for word in sys.argv[1:] if word in ("--resume", "--pictures")}
+    arguments = [word for word in sys.argv[1:] if word not in options]
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("usage: python -m trainer RUN.toml [--resume]", file=sys.stderr)
+        print("usage: python -m trainer RUN.toml [--resume] [--pictures]", file=sys.stderr)
         return 2
     keep_memory()
     use_all_cores()
@@ -55,7 +56,8 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     try:
-        train(config.load(Path(arguments[0])), print_line, resume="--resume" in sys.argv, stop=lambda: bool(asked))
+        run, resume, pictures = config.load(Path(arguments[0])), "--resume" in options, "--pictures" in options
+        train(run, print_line, resume=resume, stop=lambda: bool(asked), pictures=pictures)
     except (config.TrainerError, ModelFileError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return 1

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ..jobs import JobLine, JobRecord, Spectrum, grade
 from ..paths import write_atomically
 from ..shared import Shared
@@ -146,10 +148,10 @@ class Runner:
                 said = str(record.get("text", ""))[:300]
                 if said not in job.warnings:
                     self._table.change(id, warnings=(*job.warnings, said)[-20:])
-            case "spectrum":
-                self._spectrum(id, record)
             case "checkpoint":
                 self._keep(id)
+            case "spectrum":
+                self._spectrum(kept, record)
             case "done":
                 self._done = record
                 self._keep(id, "finished")
@@ -198,11 +200,10 @@ class Runner:
                 self.ask("stop")
             self._table.change(job.id, ending=f"reached an ESR of {job.last.esr:.4f}")
 
-    def _spectrum(self, id: str, record: dict[str, Any]) -> None:
-        columns = [tuple(float(x) for x in record.get(name) or ()) for name in ("hz", "target_db", "model_db")]
-        found = Spectrum(*columns, step=self._table[id].base_step + int(record.get("step", 0)))
-        with suppress(OSError):
-            jobfiles.write_plain(id, "spectrum.json", found)
+    def _spectrum(self, kept: Kept, record: dict[str, Any]) -> None:
+        record["step"] = kept.base_step + int(record.get("step", 0))
+        with suppress(OSError, msgspec.ValidationError):
+            jobfiles.write_plain(kept.job.id, "spectrum.json", msgspec.convert(record, Spectrum))
 
     # --- its end
 

@@ -38,7 +38,7 @@ def launched(*command: str) -> tuple[str, ...]:
 
 
 class Trainee:
-    """Runs `command RUN --resume`; `on_record` gets each JSON line, `on_end` the exit status and the last words."""
+    """Runs `command RUN --resume --pictures`; `on_record` gets each JSON line, `on_end` exit status and last words."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Trainee:
         try:
             with open(words, "wb") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    *launched(*self._command, str(self._run), "--resume"),
+                    *launched(*self._command, str(self._run), "--resume", "--pictures"),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=log,
