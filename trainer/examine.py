@@ -84,6 +84,9 @@ def study(found: Found, grid: int = 11) -> Study:
     if pairs and pairs[0].rate != rate:
         missing.append(f"The recordings have {pairs[0].rate} Hz and the model {rate} Hz: they are not compared.")
         pairs, whole = [], None
+    if any(name not in {knob.name for knob in effect.knobs} for pair in pairs for name in pair.knobs):
+        missing.append("The recordings have other knobs than the model: the run file was changed since.")
+        pairs, whole = [], None
     excerpts = [excerpt(effect, pair, _warm_up(run)) for pair in pairs]
     middle = excerpts[len(excerpts) // 2].knobs if excerpts else {}
     play, target = at(effect, middle), None
