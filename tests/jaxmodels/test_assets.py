@@ -7,11 +7,12 @@ import re
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
 
-from jaxmodels import assets
+from jaxmodels import apply, assets, inspect, load
 from jaxmodels.assets import assets_folder
 
 SOUNDS = ("irs/4x12-dark.wav", "irs/1x12-bright.wav", "irs/2x12-room.wav", "audio/guitar.wav", "audio/bass.wav")
@@ -33,11 +34,11 @@ def test_its_script_makes_it(name, made_again):
     assert rate == 48000
 
 
-def test_sources_lists_every_sound_with_its_sum():
+def test_sources_lists_every_sound_and_model_with_its_sum():
     folder = assets_folder()
     listed = dict(re.findall(r"^\| `([^`]+)` .* `([0-9a-f]{64})` \|$", (folder / "SOURCES.md").read_text(), re.M))
-    there = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.wav")}
-    assert there == set(SOUNDS) == {name for name in listed if name.endswith(".wav")}
+    there = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.*") if path.suffix in (".wav", ".nafx")}
+    assert there == listed.keys() and set(SOUNDS) == {name for name in listed if name.endswith(".wav")}
     for name, expected in listed.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected, name
 
@@ -46,6 +47,34 @@ def test_sources_lists_every_sound_with_its_sum():
 def test_it_is_small(name):
     size = (assets_folder() / name).stat().st_size
     assert size < (100_000 if name.startswith("irs") else 1_000_000)
+
+
+def test_the_models_are_small_and_say_whose_they_are_and_how_they_were_made():
+    found = sorted((assets_folder() / "models").glob("*.nafx"))
+    assert {path.stem for path in found} <= {path.stem for path in (assets_folder() / "make" / "runs").glob("*.toml")}
+    assert sum(path.stat().st_size for path in found) < 5_000_000
+    for path in found:
+        facts = inspect(path)[1]
+        info = facts.info or {}
+        assert facts.licence and not info.get("unfinished") and info["settings"]["schedule"]["seconds"] > 0, path.name
+        assert "/" not in "".join(pair["name"].replace("klon/", "") for pair in info["data"]), path.name
+        assert 0 <= info["esr"] < (1.5 if info["recipe"] == "steer" else 0.2), path.name
+
+
+@pytest.mark.parametrize("stem", ["drive-linear", "low-pass-linear"])
+def test_a_shipped_model_has_one_knob_that_does_what_it_says(stem):
+    model = load(assets_folder() / "models" / f"{stem}.nafx")
+    (knob,) = model.knobs
+    assert (knob.name, knob.low, knob.high) == ("gain" if stem.startswith("klon") else "amount", 0.0, 1.0)
+    loop, _ = soundfile.read(assets_folder() / "audio" / "guitar.wav", dtype="float32")
+    low, high = (harmony(np.asarray(apply(model, jnp.asarray(loop[:24000]), np.float32([at])))) for at in (0.0, 1.0))
+    assert low > 3 * high if stem.startswith("low") else high > 1.5 * low
+
+
+def harmony(y):
+    """How much of a sound lies above 2 kHz."""
+    power = np.abs(np.fft.rfft(y)) ** 2
+    return power[2000 * len(y) // 48000 :].sum() / power.sum()
 
 
 @pytest.mark.parametrize(("name", "seconds"), [("guitar", 8), ("bass", 4)])

@@ -130,6 +130,8 @@ def klon(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
     data = {"folder": str(recordings), "piece": KLON_PIECE, "delay": 0, "validation": 0.1, "test": 0.2, "force": True}
     run = {"out": "klon.nafx", "recipe": "parametric", "schedule": {"seconds": 600.0}, "data": data}
     for left_out in (None, 0.5):
+        if args.only not in f"all {left_out}":
+            continue
         if left_out is not None:
             data["leave_out"] = {"gain": left_out}
         record = trained(folder, run, args)
@@ -239,7 +241,7 @@ def shipped(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
             continue
         run = tomllib.loads((models.RUNS / f"{path.stem}.toml").read_text())
         info = inspect(path)[1].info or {}
-        remark = f"shipped; {info['steps']} steps, {info['seconds']:.0f} s on two cores"
+        remark = f"shipped; {info['steps']} steps, {info['cpu_seconds']:.0f} s of CPU"
         if run["recipe"] == "conditioning":
             wanted = 0.01 if run["strategy"] in ("linear", "inverse") else None
             yield f"{path.stem}, a guitar never heard", models.unheard(path.stem, run, folder, DEV), wanted, remark
