@@ -76,6 +76,8 @@ class View(msgspec.Struct, frozen=True):
     superknob: SuperView = SuperView()
     snapshots: tuple[str, ...] = ()
     snapshot: str = ""  # the one that was recalled or kept last
+    match: bool = False  # A and B are made equally loud
+    trim_db: float = 0.0  # what the one that plays is turned down by for that
 
 
 # --- Client to server ------------------------------------------------------------------------------------------------

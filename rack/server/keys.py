@@ -1,7 +1,7 @@
 """One name for everything that can be changed, used by the terminal and the command line alike.
 
     slot.knob  slot.bypass  slot.model  slot.model.step  slot.settings.name (or slot.name)  slot.notes
-    slots.add  slots.remove  slots.move  rack  rack.step  save  undo  redo  compare  compare.copy
+    slots.add  slots.remove  slots.move  rack  rack.step  save  undo  redo  compare  compare.copy  compare.match
     bypass  mute  source  record  xy  xy.x  xy.y  meters.reset  audio.block (and its like)  stop
     library.mark  library.add  library.remove  library.audition  library.ahead
     jobs.start (and its like: `rack.jobs`)
@@ -210,6 +210,12 @@ def _copy(state: State, world: World, value, gesture: tuple):
     return edit(state, replace(state.scene, other=state.scene.rack), gesture), []
 
 
+def _match(state: State, world: World, value, gesture: tuple):
+    """A and B equally loud: the louder one is turned down."""
+    on = on_off("toggle" if value in (None, True) else value, state.match)
+    return replace(state, match=on), []
+
+
 def _undo(state: State, world: World, value, gesture: tuple):
     if not state.undo:
         raise ValueError("there is nothing to undo")
@@ -308,6 +314,7 @@ _WHOLE = {
     "redo": _redo,
     "compare": _compare,
     "compare.copy": _copy,
+    "compare.match": _match,
     "bypass": _bypass,
     "mute": _mute,
     "source": _source,
@@ -342,6 +349,7 @@ def get(state: State, world: World, view: View, key: str) -> Any:
         "bypass": lambda: state.bypass,
         "mute": lambda: state.mute,
         "compare": lambda: scene.compare,
+        "compare.match": lambda: state.match,
         "undo": lambda: len(state.undo),
         "redo": lambda: len(state.redo),
         "source": lambda: f"file:{state.source.path}" if state.source.kind == "file" else state.source.kind,

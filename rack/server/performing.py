@@ -1,4 +1,4 @@
-"""What goes on by itself while one plays: the SuperKnob's training, and everything that glides."""
+"""What goes on by itself while one plays: the SuperKnob's training, what glides, and A and B being equally loud."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec.structs import replace
 
+from ..config import Rack
 from ..protocol import Failed, Taught, Teach
+from ..shared import SCOPE, Shared, take
 from .driving import driving
 from .glide import TICK_S, advance
 from .lessons import Say
-from .state import State, World
+from .loudness import WORTH_DB, Side
+from .state import State, World, trim_db
 from .teach import CancelTraining, TeachEffect, Train, taught
+
+LISTEN_S = 0.06  # shorter than the scope's ring
 
 
 class _Lesson(msgspec.Struct):
@@ -35,12 +41,15 @@ class Performing:
         commit: Callable[[State], Any],
         to_workshop: Callable[[Teach], Any],
         notice: Callable[[str, str], Any],
+        shared: Shared,
     ):
         self._world, self._state, self._commit = world, state, commit
         self._to_workshop, self._notice = to_workshop, notice
         self._tickets = itertools.count(-1, -1)  # those of slots count upwards
         self._lesson: _Lesson | None = None
+        self._shared = shared
         self._gliding: asyncio.Task | None = None
+        self._listening: asyncio.Task | None = None
 
     def do(self, effect: TeachEffect) -> None:
         """What a change of the SuperKnob leaves to be done."""
@@ -118,7 +127,35 @@ class Performing:
             self._commit(advance(self._state(), self._world, now - then))
             then = now
 
+    # --- A and B equally loud
+
+    def listen(self) -> None:
+        """Hear how loud A and B are, for as long as that is wanted."""
+        if self._listening is None or self._listening.done():
+            self._listening = asyncio.get_running_loop().create_task(self._listen())
+
+    async def _listen(self) -> None:
+        sides, shared = {"A": Side(), "B": Side()}, self._shared
+        read, racks, before = int(shared.scope_written[0]), dict[str, Rack](), ""
+        while self._state().match:
+            await asyncio.sleep(LISTEN_S)
+            state, written = self._state(), int(shared.scope_written[0])
+            scene, side = state.scene, sides[state.scene.compare]
+            if racks.get(scene.compare) != scene.rack:
+                racks[scene.compare] = scene.rack
+                side.changed()
+            count = min(max(written - read, 0), SCOPE // 2)
+            if scene.compare == before and count:  # what was heard while it changed is of neither
+                frames = np.zeros((count, 2), np.float32)
+                take(shared.scope, written - count, frames)
+                side.hear(frames, state.audio.rate, trim_db(state))
+            read, before = written, scene.compare
+            known, level = state.levels_db.get(scene.compare), side.level_db
+            if level is not None and (known is None or abs(level - known) > WORTH_DB):
+                self._commit(replace(state, levels_db={**state.levels_db, scene.compare: round(level, 1)}))
+
     def end(self) -> None:
         """Nothing moves any more."""
-        if self._gliding:
-            self._gliding.cancel()
+        for task in (self._gliding, self._listening):
+            if task:
+                task.cancel()

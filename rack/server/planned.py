@@ -11,6 +11,7 @@ from .line import LIMITER_ID, Wanted
 from .state import State, World
 
 LIMITER_SLOT = Slot(LIMITER_ID, LIMITER)
+MATCH_ID, MATCH = "=", "gain"  # turns the louder one of A and B down; no slot can be called so
 
 
 def stream(of: State) -> protocol.Stream:
@@ -21,23 +22,29 @@ def stream(of: State) -> protocol.Stream:
 def structure(of: State) -> tuple:
     """What the engine's line depends on: turning knobs leaves it alone."""
     slots = [(s.id, state.spec(s).key(), state.failure(of, s)) for s in of.scene.rack.slots]
-    return slots, stream(of)
+    return slots, of.match, stream(of)
 
 
 def targets(of: State, world: World, slot: Slot) -> tuple[float, ...]:
     """On or off, and the positions of a slot's knobs."""
-    on = slot.id == LIMITER_ID or not (slot.bypass or of.bypass)
+    on = slot.id in (LIMITER_ID, MATCH_ID) or not (slot.bypass or of.bypass)
     return float(on), *state.positions(slot, state.knobs(of, world, slot))
 
 
 def wanted(of: State, world: World) -> list[Wanted]:
     """The row of slots that should play."""
     found = []
-    for slot in (s for s in (*of.scene.rack.slots, LIMITER_SLOT) if not state.failure(of, s)):
+    own = (match_slot(of),) if of.match else ()
+    for slot in (s for s in (*of.scene.rack.slots, *own, LIMITER_SLOT) if not state.failure(of, s)):
         known = state.knobs(of, world, slot)
         places = state.positions(slot, known) if known else None
         found.append(Wanted(slot.id, state.spec(slot, places), targets(of, world, slot)))
     return found
+
+
+def match_slot(of: State) -> Slot:
+    """What makes A and B equally loud."""
+    return Slot(MATCH_ID, MATCH, knobs={"gain": state.trim_db(of)})
 
 
 def forgiving(of: State, key: str) -> State:

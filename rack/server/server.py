@@ -75,7 +75,7 @@ class Server:
         self.maps = Maps(self.clients, self.planner, self.workshop.send, lambda: self.state, self.world)
         self.devices = DeviceWatch(self._device_is_back)
         self.performing = Performing(
-            self.world, lambda: self.state, self._commit, self.workshop.send, self.clients.notice
+            self.world, lambda: self.state, self._commit, self.workshop.send, self.clients.notice, self.shared
         )
         self.stream = planned.stream(self.state)  # the one that the engine has been told to play
         self._view_before = self._view()
@@ -187,6 +187,8 @@ class Server:
             self._write_soon()
         if after.glides:
             self.performing.glide()
+        if after.match:
+            self.performing.listen()
         return finishing
 
     def _to_engine(self, message: protocol.Stream | protocol.Line) -> None:
@@ -208,6 +210,8 @@ class Server:
     def _aim(self, before: State, after: State) -> None:
         """Pass on turned knobs and bypasses."""
         everything = before.bypass != after.bypass
+        if state.trim_db(after) != state.trim_db(before):
+            self.planner.aim(planned.MATCH_ID, planned.targets(after, self.world, planned.match_slot(after)))
         for old, new in zip(before.scene.rack.slots, after.scene.rack.slots, strict=True):
             if everything or old is not new:
                 self.planner.aim(new.id, planned.targets(after, self.world, new))

@@ -18,6 +18,7 @@ from ..jobs import without_figures
 from ..protocol import AudioView, BoxSpec, Built, SlotView, View
 
 DEEPEST_UNDO = 200
+MOST_TRIM_DB = 24.0
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -82,6 +83,8 @@ class State(msgspec.Struct, frozen=True):
     building: frozenset[str] = frozenset()  # ids of slots that the workshop has in hand
     training: bool = False  # the workshop has the SuperKnob's examples in hand
     glides: tuple[Glide, ...] = ()
+    match: bool = False  # A and B are made equally loud
+    levels_db: dict[str, float] = {}  # how loud each of them is, as far as it was heard
 
 
 class World(msgspec.Struct, frozen=True):
@@ -152,6 +155,15 @@ def saved(state: State, written: Racks) -> State:
 def to_save(state: State, name: str) -> Racks:
     """What a save under this name writes."""
     return Racks(name, state.audio, state.source, {name: state.scene.rack}, state.file.library)
+
+
+def trim_db(state: State) -> float:
+    """What the one of A and B that plays is turned down by, so that it is as loud as the other."""
+    mine = state.levels_db.get(state.scene.compare)
+    other = state.levels_db.get("B" if state.scene.compare == "A" else "A")
+    if not state.match or mine is None or other is None:
+        return 0.0
+    return round(max(min(other - mine, 0.0), -MOST_TRIM_DB), 1)
 
 
 # --- Slots ------------------------------------------------------------------------------------------------------------
@@ -246,6 +258,8 @@ def view(state: State, world: World, audio: AudioView = AudioView(), problems: t
         problems=problems,
         snapshots=tuple(kept.name for kept in rack.snapshots.kept),
         snapshot=rack.snapshots.current,
+        match=state.match,
+        trim_db=trim_db(state),
     )
 
 

@@ -79,6 +79,7 @@ COMMANDS: tuple[Command, ...] = (
     C("compare", "x", "Swap A and B", "Rack", "A/B", 9, sets="compare", value=_always(True)),
     C("copy", "c", "Copy this one to the other of A and B", "Rack", sets="compare.copy", value=_always(True),
       said="copied: A and B are the same now"),
+    C("match", "equals_sign", "A and B equally loud", "Rack", sets="compare.match", value=_always(True)),
     C("preset_previous", "{", "Previous preset", "Rack", sets="rack.step", value=_always(-1)),
     C("preset_next", "}", "Next preset", "Rack", sets="rack.step", value=_always(1)),
     C("save", "w", "Save the preset", "Rack", "save", 11),
@@ -184,7 +185,7 @@ COMMANDS: tuple[Command, ...] = (
 BY_NAME = {command.name: command for command in COMMANDS}
 
 _NAMES = {
-    "left": "←", "right": "→", "up": "↑", "down": "↓", "plus": "+", "minus": "-", "pageup": "PgUp",
+    "left": "←", "right": "→", "up": "↑", "down": "↓", "plus": "+", "minus": "-", "equals_sign": "=", "pageup": "PgUp",
     "pagedown": "PgDn", "home": "Home", "end": "End", "enter": "Enter", "backspace": "Bksp", "space": "Space",
     "insert": "Ins", "delete": "Del", "tab": "Tab", "escape": "Esc",
 }  # fmt: skip

@@ -66,7 +66,7 @@ class Header(Drawn):
             [("dsp ", "dim"), (f"{self._load} %", load)],
             [("late ", "dim"), (str(self._late), "warm b" if self._late else "text")],
             [(self._audio(), "text")],
-            [("A", "bright b u" if v.compare == "A" else "dim"), ("/", "dim"),
+            [("A", "bright b u" if v.compare == "A" else "dim"), ("=", "lit b") if v.match else ("/", "dim"),
              ("B", "bright b u" if v.compare == "B" else "dim")],
             [(self._source(width), "text")],
             [(f"{self._link_hz} fps", "dim")],
