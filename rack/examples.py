@@ -200,3 +200,4 @@ class SuperView(msgspec.Struct, frozen=True):
     links: dict[str, str] = {}  # of each knob that it concerns: driven, held, linked or locked
     glide_ms: float = 0.0
     compare: str = ""  # A or B, where there are two mappings to compare
+    on_pad: tuple[tuple[float, float] | None, ...] = ()  # of each example, where it stands on the plane of the XY pad

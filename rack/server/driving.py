@@ -184,7 +184,22 @@ def super_view(state: State, world: World) -> SuperView:
         links=_links(s, found),
         glide_ms=s.glide_ms,
         compare=s.compare if s.other else "",
+        on_pad=_on_pad(s, state.scene.rack.xy, found.infos),
     )
+
+
+def _on_pad(s: SuperKnob, xy: tuple[str, str], infos: dict[str, KnobInfo]) -> tuple[tuple[float, float] | None, ...]:
+    """Where each example has the two knobs of the XY pad, as positions; None where it does not say."""
+    if not s.lessons or not all(key in infos for key in xy):
+        return ()
+    places: list[tuple[float, float] | None] = []
+    for lesson in s.lessons:
+        try:
+            x, y = (round(infos[key].position(check_knob(infos[key], lesson.knobs[key])), 4) for key in xy)
+            places.append((x, y))
+        except (KeyError, ValueError):
+            places.append(None)
+    return tuple(places)
 
 
 def _place(s: SuperKnob, found: Driving, now: dict[str, float], lamp: str) -> SuperPlace:

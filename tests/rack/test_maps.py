@@ -7,11 +7,16 @@ import pytest
 from msgspec.structs import replace
 
 from rack import protocol
+from rack.config import Rack, Racks, Slot
+from rack.examples import Lesson, SuperKnob
 from rack.maps import MEASURES, SIDES, SIZE, Ground, Heard, Map, Mapped, MapPoint, cells, ground, next_row
 from rack.protocol import BoxSpec, Build, Built, Failed
+from rack.server.driving import super_view
+from rack.server.state import World, begin
 from rack.workshop import maps
 from rack.workshop.build import Workshop
 
+from .boxes import CATALOGUE
 from .running import Running
 
 RATE = 48000
@@ -158,3 +163,22 @@ def test_a_client_that_looks_gets_the_map_and_another_sound_another_one(running)
     for axis in ("xy.x", "xy.y"):
         assert client.set(axis, "") == ""
     client.receive(Ground, lambda ground: ground.side == 0)
+
+
+def test_examples_of_the_superknob_have_their_place_on_the_pad():
+    lessons = (
+        Lesson("dark", (0.0,), {"low_pass.cutoff": 50.0, "delay.mode": "dark", "low_pass.q": 0.3}),
+        Lesson("open", (0.5,), {"low_pass.cutoff": 1000.0, "delay.mode": "tape"}),
+        Lesson("elsewhere", (1.0,), {"low_pass.q": 0.3}),
+        Lesson("of another model", (0.9,), {"low_pass.cutoff": 1e9, "delay.mode": "tape"}),
+    )
+    row = (Slot("low_pass", "low_pass"), Slot("delay", "delay"))
+    world = World(CATALOGUE)
+
+    def on_pad(*xy: str):
+        rack = Rack(slots=row, xy=(xy[0], xy[1]), superknob=SuperKnob(lessons=lessons))
+        return super_view(begin(Racks("one", racks={"one": rack})), world).on_pad
+
+    assert on_pad("low_pass.cutoff", "delay.mode") == ((0.0, 1.0), (0.5, 0.0), None, None)
+    assert on_pad("low_pass.q", "low_pass.cutoff")[0] == (pytest.approx(0.2222, abs=1e-3), 0.0)
+    assert on_pad("", "delay.mode") == ()

@@ -69,6 +69,8 @@ def show_pad(pad: XYPad, mirror: Mirror) -> tuple[float, float]:
         info.position(mirror.value(key)) if info else 0.5 for key, info in zip(mirror.view.xy, infos, strict=True)
     )
     pad.aim(mirror.view.xy, infos[0], infos[1])
+    examples = enumerate(mirror.view.superknob.on_pad, 1)
+    pad.show_marks(tuple((str(number % 10), place) for number, place in examples if place))
     pad.show((place[0], place[1]))
     return place[0], place[1]
 

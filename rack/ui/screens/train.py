@@ -15,7 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Grid, Vertical
 
-from rack.jobs import LIVE, Job, JobLine, JobRecord, Pair, Spectrum
+from rack.jobs import LIVE, MOST_RECORDS, Job, JobLine, JobRecord, Pair, Spectrum
 
 from ..art import jobs as art
 from ..commands import bindings
@@ -90,6 +90,7 @@ class TrainPage(Vertical):
         history = self._known.get(line.id, {}).get("history")
         if history is not None and (not history or line.record.step > history[-1].step):
             history.append(line.record)
+            del history[:-MOST_RECORDS]
 
     def forget(self) -> None:
         """The connection was lost: what came meanwhile is not known."""
@@ -132,6 +133,8 @@ class TrainPage(Vertical):
         for what in wanted:
             reply = await self.app.client.ask(f"jobs.{id}.{what}", read=True)
             if reply.error or (what == "history" and reply.value is None):
+                if not self.app.client.connected:
+                    self._looked = ()  # it is asked again when there is a server
                 continue
             try:
                 known[what] = msgspec.convert(reply.value, KINDS[what])

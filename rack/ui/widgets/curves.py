@@ -39,10 +39,15 @@ class Curves(Drawn):
         self.records: Sequence[JobRecord] = ()
         self.held: Sequence[JobRecord] = ()
         self.held_name = ""
+        self._drawn: tuple = ()
         self.border_title = LOSS
 
     def show(self, records: Sequence[JobRecord], held: Sequence[JobRecord] = (), held_name: str = "") -> None:
         """Draw these records, `held` behind them."""
+        drawn = (tuple(records[-1:]), len(records), tuple(held[-1:]), len(held), held_name)
+        if drawn == self._drawn:
+            return
+        self._drawn = drawn
         self.records, self.held, self.held_name = records, held, held_name
         self._caption()
         self.repaint()
