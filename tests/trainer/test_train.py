@@ -16,7 +16,9 @@ import soundfile
 
 from jaxmodels import apply, inspect, load
 from trainer import batches, config, schedule
-from trainer.train import train
+from trainer.train import Progress, train
+from trainer.train import _clock as clock
+from trainer.train import _due as due
 
 from .test_recipes import plucked
 
@@ -207,6 +209,16 @@ def test_rates_of_the_schedules():
     assert schedule.rate(plan, 0.0) < 0.01 and schedule.rate(plan, 1.0) == pytest.approx(0.01)
     assert schedule.progress(plan, 50, 1e9) == 0.5
     assert schedule.progress(config.Schedule(seconds=10), 50, 2.0) == pytest.approx(0.2)
+
+
+def test_a_run_can_be_timed_by_the_work_done_and_validates_for_a_tenth_of_it_at_most():
+    now = clock(config.Schedule(clock="cpu"))
+    before, process = now(), time.process_time()
+    time.sleep(0.3)
+    assert 0 <= now() - before <= time.process_time() - process + 1e-3
+    plan, at = config.Schedule(seconds=60.0), Progress(elapsed=10.0)
+    assert due(plan, at, 8.9, None) and not due(plan, at, 9.1, None)
+    assert due(plan, at, 4.0, 0.5) and not due(plan, at, 8.0, 0.5)
 
 
 GOOD = 'out = "c"\n[data]\ndry = "a.wav"\nwet = "b.wav"\n'
