@@ -96,7 +96,7 @@ def test_one_runs_and_the_others_wait_in_an_order_that_can_be_changed(rig):
     assert (first, second, third) == ("steer-1", "steer-2", "steer-3")
     assert client.set("jobs.move", f"{third} 1") == ""
     assert client.set("jobs.pause", second) == ""
-    job(client, first, "running", that=lambda job: job.last)
+    job(client, first, "running", that=lambda job: job.last and job.last.step == 2)
     assert [(each["id"], each["state"], each["place"]) for each in client.get("jobs")] == [
         (first, "running", 0), (third, "queued", 1), (second, "paused", 2)
     ]  # fmt: skip
