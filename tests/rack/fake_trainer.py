@@ -29,12 +29,16 @@ def write(to, text):
 
 
 def keep(step, name="trained"):
+    global kept
     write(saved, str(step))
-    write(out, json.dumps({"program": f"{name}{step}", "knobs": ["c1", "c2"]}))
+    if kept != step:  # the model is written when it is a better one
+        write(out, json.dumps({"program": f"{name}{step}", "knobs": ["c1", "c2"]}))
+    kept = step
     say("checkpoint", step=step, out=str(out))
 
 
 step = int(saved.read_text()) if saved.exists() else 0
+kept = -1
 began = {"pid": os.getpid(), "job": path.parent.name, "run": path.name, "step": step, "nice": os.nice(0)}
 with open(home / "trainer.jsonl", "a") as log:
     log.write(json.dumps({**began, "session": os.getsid(0) == os.getpid()}) + "\n")

@@ -78,7 +78,7 @@ def job(client, id: str, *states: str, that=lambda job: True) -> Job:
         made = msgspec.convert(found[0], Job) if found else None
         return made if made and (not states or made.state in states) and that(made) else None
 
-    return wait(there)
+    return wait(there, 120)
 
 
 @pytest.fixture
