@@ -149,8 +149,10 @@ def taught(order: protocol.Teach):
 
 def server(arguments: list[str]) -> int:
     """The real server with these children."""
+    from rack.server import trainee
     from rack.server.__main__ import main
 
+    trainee.NICE = 0  # a polite trainer would wait for ever on a machine that tests keep busy
     fake = (sys.executable, "-m", "tests.rack.fakes")
     trainer = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
     children = {"engine": (*fake, "engine"), "workshop": (*fake, "workshop"), "scanner": (), "trainer": trainer}

@@ -17,6 +17,7 @@ from rack import protocol
 from rack.cli import main
 from rack.jobs import Job, JobLine
 from rack.server.calm import Calm
+from rack.server.trainee import launched
 
 from .running import ROOT, Running, alive, wait
 
@@ -103,7 +104,7 @@ def test_one_runs_and_the_others_wait_in_an_order_that_can_be_changed(rig):
     line = client.receive(JobLine) if not (told := [m for m in client.heard if isinstance(m, JobLine)]) else told[0]
     assert (line.id, line.record.step, line.record.esr, line.record.best) == (first, 1, 0.5, None)
     began = rig.began()[0]
-    assert began["nice"] == 19 and began["session"] and began["job"] == first
+    assert launched("x")[-2:] == ("19", "x") and began["session"] and began["job"] == first
 
     assert client.set("jobs.pause", first) == ""  # makes room for the next
     job(client, third, "running", that=lambda job: job.last and job.last.step == 2)
