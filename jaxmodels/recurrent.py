@@ -281,8 +281,8 @@ def _add_product(total, vector, matrix):
     """`total [N] + vector [M] @ matrix [M, N]` for the inside of a scan.
 
     A row after the other is added to the whole of the total: the form of a product that XLA compiles well inside a
-    loop. Up to WHOLE rows are written out, in four sums that do not wait for one another; more go in groups. The
-    derivative is a plain product's: that of the sums, written out, takes gigabytes to compile.
+    loop. Up to WHOLE rows are written out, in four sums that do not wait for one another; more go in groups. Where
+    a derivative is wanted it is a plain product: the sums, written out, would take minutes and gigabytes to compile.
     """
     rows = len(vector)
     written = rows if rows <= WHOLE else rows % GROUP
@@ -305,7 +305,7 @@ def _add_product(total, vector, matrix):
 @_add_product.defjvp
 def _add_product_jvp(at, change):
     (_, vector, matrix), (total_change, vector_change, matrix_change) = at, change
-    return _add_product(*at), total_change + vector_change @ matrix + vector @ matrix_change
+    return at[0] + vector @ matrix, total_change + vector_change @ matrix + vector @ matrix_change
 
 
 def _fast_sigmoid(x):
