@@ -100,7 +100,8 @@ class Table:
 
 
 def _waiting(kept: Kept) -> Kept:
-    """A job as the next server finds it: one that ran goes on."""
+    """A job as the next server finds it: one that ran goes on, one that was heard will be, whatever the rack forgot."""
+    kept = replace(kept, bound=kept.bound and kept.job.playing < 0)
     if kept.job.state != "running" and not kept.job.auto_paused:
         return kept
     job = replace(kept.job, state="queued", auto_paused=False, note="goes on from its checkpoint")
