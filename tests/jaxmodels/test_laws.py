@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
@@ -14,7 +13,6 @@ from tests.effects import EFFECTS, build
 @pytest.mark.parametrize("name", EFFECTS)
 def test_box_keeps_every_law(name):
     verify_effect(build(name), **EFFECTS[name].laws)
-    jax.clear_caches()  # hundreds of programs for each box
 
 
 class Liar(nnx.Module):
