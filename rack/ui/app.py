@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 
 from ..cores import leave_one_for_audio
@@ -26,6 +27,7 @@ def environment(color: str, environ: Mapping[str, str]) -> dict[str, str]:
 def run(socket_path: str, *, color: str = "auto", glyphs: str = "auto", rate_hz: float | None = None) -> int:
     """Show the rack of the server at this socket until the user leaves; answers with the exit status."""
     os.environ.update(environment(color, os.environ))
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup would keep it alive on a terminal that is gone
     leave_one_for_audio()
     from .terminal import RackApp
 
