@@ -13,7 +13,7 @@ MODELS ?=
 FUZZ ?=
 SOAK ?= --seconds 60 --block 64 --rack nemo
 
-.PHONY: help env run test lint lock bench-env bench quality models soak fuzz clean
+.PHONY: help env run test test-slow lint lock bench-env bench quality models soak fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ run: env ## start the rack, or attach to the one that plays
 
 test: env ## run the tests; TESTS="-k gate" runs some of them
 	@$(BIN)/python -m pytest $(TESTS)
+
+test-slow: env ## the tests that train for minutes or start everything at once
+	@$(BIN)/python -m pytest -m slow -n 1 $(TESTS)
 
 lint: env ## ruff and pyright
 	@$(BIN)/ruff check .

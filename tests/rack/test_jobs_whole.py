@@ -17,7 +17,7 @@ from rack import connect
 from . import test_whole
 from .test_whole import playing, until
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 RACKS = """
 rack = "one"

@@ -8,7 +8,7 @@ from rack import connect
 
 from .test_whole import playing, until
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 RACKS = """
 rack = "one"

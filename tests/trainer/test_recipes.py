@@ -87,6 +87,7 @@ def run_file(folder, text):
     return config.load(path)
 
 
+@pytest.mark.slow
 def test_steering_keeps_the_polarity_and_leaves_controls_to_turn(fuzz, tmp_path):
     lines = []
     run = run_file(
@@ -128,6 +129,7 @@ validate_every = 20
     assert float(jnp.abs(apply(rolled, x, turned) - other).max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_conditioning_learns_where_the_knob_stands(fuzz, tmp_path):
     lines = []
     run = run_file(
@@ -159,6 +161,7 @@ validate_every = 20
     assert said[-1] < said[0]
 
 
+@pytest.mark.slow
 def test_every_preset_can_be_made_ready(fuzz):
     for recipe, presets in recipes.PRESETS.items():
         for name in presets:

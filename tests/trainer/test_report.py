@@ -126,6 +126,7 @@ def made(tmp_path, *paths, **options):
     return Page(place), said
 
 
+@pytest.mark.slow
 def test_a_run_becomes_a_page_with_curves_sounds_and_figures(trained, tmp_path):
     pytest.importorskip("PIL")
     page, said = made(tmp_path, trained / "small.toml")
@@ -146,6 +147,7 @@ def test_a_run_becomes_a_page_with_curves_sounds_and_figures(trained, tmp_path):
     assert str(trained) not in page.text and str(trained) not in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_model_file_alone_tells_of_its_run_and_misses_what_was_moved(trained, tmp_path):
     shutil.copy(trained / "small.nafx", tmp_path / "small.nafx")
     page, said = made(tmp_path, tmp_path / "small.nafx", pictures=False)
@@ -158,6 +160,7 @@ def test_the_model_file_alone_tells_of_its_run_and_misses_what_was_moved(trained
     assert "waveform" in page.figures and len(page.players) == 3
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_shown_as_far_as_it_came(trained, tmp_path):
     (tmp_path / "small.toml").write_text((trained / "small.toml").read_text())
     lines = [line for line in journal.path(trained / "small.nafx").read_text().splitlines() if '"done", ' not in line]
@@ -167,6 +170,7 @@ def test_an_unfinished_run_is_shown_as_far_as_it_came(trained, tmp_path):
     assert "There is no small.nafx yet." in page.text and "has not come to its end" in page.text
 
 
+@pytest.mark.slow
 def test_what_cannot_be_shown_is_refused_in_a_sentence(trained, tmp_path, capsys):
     untrained = tmp_path / "new.toml"
     untrained.write_text(CAPTURE.format(name="new", hidden=4))
@@ -184,6 +188,7 @@ def test_what_cannot_be_shown_is_refused_in_a_sentence(trained, tmp_path, capsys
     assert "is no folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared(trained, tmp_path):
     page, _ = made(tmp_path, trained / "small.nafx", trained / "large.toml", trained / "small.toml", pictures=False)
     assert page.figures[:7] == ["training", "validation", "error", "esr", "harmonics", "response", "transfer"]
@@ -195,6 +200,7 @@ def test_two_runs_are_compared(trained, tmp_path):
         assert words in page.text
 
 
+@pytest.mark.slow
 def test_a_steered_run_has_maps_and_decays(trained, tmp_path):
     page, _ = made(tmp_path, trained / "steered.toml", pictures=False, grid=3)
     assert {"map-loudness", "map-density", "decay"} <= set(page.figures)
@@ -202,6 +208,7 @@ def test_a_steered_run_has_maps_and_decays(trained, tmp_path):
     assert "MR-STFT (steering)" in page.text
 
 
+@pytest.mark.slow
 def test_a_folder_is_all_its_runs(trained):
     assert [each.name for each in runs.find(trained)] == ["large", "small", "steered"]
 
@@ -316,6 +323,7 @@ def test_a_model_file_starts_no_program_and_puts_no_code_on_the_page(tmp_path):
     assert "alert(1)" in page.text and "<script>alert" not in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.slow
 def test_too_many_runs_are_refused(trained, monkeypatch):
     monkeypatch.setattr(report, "MOST_RUNS", 1)
     with pytest.raises(TrainerError, match="3 runs are too many"):

@@ -26,6 +26,7 @@ from .sweep_worker import HELD
 from .test_recipes import plucked
 from .test_sweep import events, planned
 
+pytestmark = pytest.mark.slow
 TOP = Path(__file__).parents[2]
 TRIALS = 6
 
