@@ -32,6 +32,7 @@ Answer = tuple[State, list]
 
 
 def with_superknob(state: State, superknob: SuperKnob, gesture: tuple, rack: Rack | None = None) -> State:
+    """The state with this SuperKnob in the rack, or in another rack."""
     rack = rack or state.scene.rack
     return edit(state, replace(state.scene, rack=replace(rack, superknob=superknob)), gesture)
 
@@ -47,10 +48,12 @@ def with_changes(state: State, world: World, gesture: tuple = (), **changes) -> 
 
 
 def the_superknob(state: State) -> SuperKnob:
+    """That of the rack that plays."""
     return state.scene.rack.superknob
 
 
 def position_of(value: Any, count: int) -> tuple[float, ...]:
+    """A place on the SuperKnob, 0..1 for each knob, from what somebody wrote; raises an error in words."""
     if isinstance(value, str):
         try:
             value = [_number(part) for part in value.replace(",", " ").split()]

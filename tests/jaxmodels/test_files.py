@@ -149,7 +149,7 @@ def test_what_cannot_be_saved_is_refused_and_leaves_the_old_file(tmp_path):
     broken.layers[1].bias[...] = broken.layers[1].bias[...].at[2].set(jnp.nan)
     with pytest.raises(ModelFileError, match=r"model: not saved: tensor layers.1.bias holds .* not finite; go back"):
         save(path, broken)
-    with pytest.raises(ModelFileError, match="model: a Chain cannot be saved; these can: GRU, LSTM, "):
+    with pytest.raises(ModelFileError, match="model: a Chain cannot be saved; these can: ConvStack, GRU, LSTM, "):
         save(path, Chain([network()]))
     assert path.read_bytes() == good and os.listdir(tmp_path) == ["model"]
 
@@ -198,7 +198,7 @@ def knob(**changes):
         ({"format": 2}, "format 2 is newer than 1, which this version reads; update nafx-rack"),
         ({"format": "1"}, "format = '1', must be a whole number"),
         ({"format": None}, "format = None"),
-        ({"kind": "tcn-9"}, "kind = 'tcn-9', must be one of gru, lstm, "),
+        ({"kind": "tcn-9"}, "kind = 'tcn-9', must be one of conv_stack, gru, lstm, "),
         ({"kind": ["lstm"]}, "kind = a list of 1"),
         ({"kind": "gru"}, r"tensor 'layers.0.bias_hn' is missing"),
         ({"sample_rate": 44100.0}, "sample_rate = 44100.0, must be 1000 to 1000000 Hz"),

@@ -55,6 +55,7 @@ def test_records_are_lines_for_people():
     assert train.said({"event": "paused", "step": 3}) == "paused"
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # JAX warns, if another test has loaded it
 def test_a_run_file_goes_to_the_trainer(tmp_path, capfd):
     assert main(["train", str(tmp_path / "none.toml")]) == 1
     assert "none.toml: cannot be read" in capfd.readouterr().err

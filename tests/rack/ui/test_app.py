@@ -205,8 +205,6 @@ async def test_what_cannot_be_done_yet_says_so():
             await s.press(key)
             assert "not yet" in s.status
         assert not s.server.sets
-        await s.press("T")
-        await s.until(lambda: "Not yet." in s.text and "python -m trainer" in s.text)
 
 
 async def test_refusals_and_notices_reach_the_status_line():
