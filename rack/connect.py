@@ -187,7 +187,7 @@ def stop() -> bool:
     except RackError:
         _signal(pid, signal.SIGTERM)
     if not _gone(lock, STOP_S):
-        _signal(pid, signal.SIGKILL)
+        _signal(holder(lock) or pid, signal.SIGKILL)  # another may hold it by now: several were started at once
         if not _gone(lock, STOP_S):
             raise RackError(f"the server (process {pid}) does not end")
     return True
