@@ -380,6 +380,9 @@ def _add_offline(add) -> None:
     command.add_argument(
         "--edits", metavar="N", type=_whole(0, 1_000_000), default=0, help="change the row N times while it plays (0)"
     )
+    command.add_argument(
+        "--switches", metavar="N", type=_whole(0, 1_000_000), default=0, help="go to the next capture N times (0)"
+    )
 
     command = add("capture", capture, "play a signal through a device and record it, to learn from", json=True)
     command.add_argument("folder", metavar="OUT", help="a folder for dry.wav and wet.wav")

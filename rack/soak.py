@@ -18,6 +18,7 @@ from .errors import RackError
 SETTLE_S = 5.0  # memory is compared from here on
 CONTROL_S = 20.0
 EDITED, EDIT_S = "gain", 0.05  # the box that comes and goes, and the pause after each edit
+SWITCH_S, HEARD_S = 0.5, 5.0  # from one capture to the next: a hand's pace, and how long to wait until it is heard
 READY_S = 180.0  # a rack whose programs are not in the cache yet takes its time
 
 KEPT = ("rack", "source", "audio.backend", "audio.rate", "audio.block", "audio.output_device", "audio.input_device")
@@ -68,6 +69,7 @@ def measure(server: Connection, args: argparse.Namespace) -> dict[str, Any]:
         edit(server, args.edits // 10)  # the first ones fetch what the later ones find
         settled = server.get("engine")
         edit(server, args.edits)
+        switched = switch(server, args.switches)
         time.sleep(max(0.0, end - time.monotonic()))
         last = server.get("engine")
         times = np.frombuffer(server.get("engine.times"), np.float32)
@@ -91,6 +93,7 @@ def measure(server: Connection, args: argparse.Namespace) -> dict[str, Any]:
         "late_percent": round(100 * late / max(blocks, 1), 4),
         "callback_us": distribution(times[-blocks:]),
         "edits": args.edits,
+        "switch_ms": distribution(np.array(switched)),
         "deadline_us": round(1e6 * audio["block"] / audio["rate"], 1),
         **{name: last[name] - first[name] for name in ("errors", "nonfinite", "starved")},
         "memory_kib": {
@@ -133,6 +136,30 @@ def edit(server: Connection, edits: int) -> None:
         server.set("slots.remove", added)
 
 
+def switch(server: Connection, switches: int) -> list[float]:
+    """Go to the next capture so many times; how long each took from the order to the block that plays it, in ms.
+
+    The first half goes on through the folder, the second back. Raises RackError where the rack has no capture.
+    """
+    if not switches:
+        return []
+    captures = [slot["id"] for slot in server.get("status")["slots"] if slot["type"] == "model"]
+    if not captures:
+        raise RackError(f"soak: --switches {switches}: the rack {server.get('rack')} has no model to switch")
+    took: list[float] = []
+    for n in range(switches):
+        time.sleep(SWITCH_S)
+        before = server.get("engine")["switch_ms"]
+        server.set(f"{captures[0]}.model.step", 1 if n < switches / 2 else -1)
+        until = time.monotonic() + HEARD_S
+        while (now := server.get("engine")["switch_ms"]) == before:
+            if time.monotonic() > until:
+                raise RackError(f"soak: the capture after {server.get(f'{captures[0]}.model')} was not heard")
+            time.sleep(0.01)
+        took.append(now)
+    return took
+
+
 def wait_until_ready(server: Connection) -> dict[str, Any]:
     """Wait for the rack to be built, fused and playing; answers what plays it. Raises RackError."""
     until = time.monotonic() + READY_S
@@ -156,12 +183,12 @@ def restore(server: Connection, before: dict[str, Any]) -> None:
             server.set(key, value)
 
 
-def distribution(times_us: np.ndarray) -> dict[str, float]:
-    """Median, tails and maximum of callback times in microseconds."""
-    if not len(times_us):
+def distribution(times: np.ndarray) -> dict[str, float]:
+    """Median, tails and maximum of times."""
+    if not len(times):
         return {}
     points = {"median": 50, "p99": 99, "p99.9": 99.9, "max": 100}
-    return {name: round(float(np.percentile(times_us, at)), 1) for name, at in points.items()}
+    return {name: round(float(np.percentile(times, at)), 1) for name, at in points.items()}
 
 
 def control(audio: dict[str, Any], seconds: float, device: str) -> dict[str, Any]:
