@@ -58,7 +58,7 @@ PRESETS: dict[str, dict[str, str]] = {  # by kind: the trainer's presets, and wh
         "paper": "paper, short memory",
         "reverb_paper": "paper, long memory",
     },
-    "capture": {"fast": "quick", "lstm": "thorough", "nam": "largest, for hours"},
+    "capture": {"fast": "quick", "wavenet": "finer", "lstm": "thorough", "nam": "largest, for hours"},
     "parametric": {"fast": "quick", "lstm": "thorough", "micro_tcn": "long memory", "steerable_tcn": "steerable"},
     "conditioning": {"fast": "quick", "paper": "paper"},
 }

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 PLAIN = ("NHC", "HIO", "NHC")
+NARROW = 64  # taps times channels: up to here a product of taps side by side beats the library's convolution
 
 
 def steerable(effect, x, held: bool = False):
@@ -105,8 +106,8 @@ def convolve(x, weight, dilation: int):
     """A dilated convolution without padding, `[B, L, I] -> [B, L - lookback, O]`; weight `[K, I, O]`, oldest first."""
     width, inputs, outputs = weight.shape
     length = x.shape[1] - (width - 1) * dilation
-    if inputs == 1:  # a product with the taps side by side: the library's own is slow for one channel
-        return _taps(x, width, dilation, length) @ weight[:, 0]
+    if width * inputs <= NARROW:  # the library's own, and its derivative, are slow for few channels
+        return _taps(x, width, dilation, length) @ weight.reshape(width * inputs, outputs)
     if outputs == 1:  # a product for all taps, then shifted sums
         each = x @ weight[..., 0].T
         parts = (each[:, k * dilation : k * dilation + length, k : k + 1] for k in range(width))
@@ -115,7 +116,7 @@ def convolve(x, weight, dilation: int):
 
 
 def _taps(x, width, dilation, length):
-    """`[B, L, 1] -> [B, T, K]`: the signal at each tap."""
+    """`[B, L, I] -> [B, T, K I]`: the signal at each tap."""
     return jnp.concatenate([x[:, k * dilation : k * dilation + length] for k in range(width)], axis=2)
 
 

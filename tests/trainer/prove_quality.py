@@ -46,6 +46,7 @@ SINGLES = {  # the ESR to reach; None: half of the FIR's
     "neutron_od_p090_060": None,
 }
 STEERED = {"overdrive_drive100_bright100": (1.0, 0.2), "bigmuff_p030": (0.95, 0.15), "cl1b_heavy": (0.635, None)}
+COMPARED = {"LSTM-16": ("fast", {"hidden": 16}), "LSTM-32": ("fast", {"hidden": 32}), "Conv1D": ("conv1d", {})}
 STRATEGIES = ("linear", "inverse", "v", "sin", "random", "random-many")
 
 Row = tuple[str, float, float | None, str]  # what, reached, wanted (below), remark
@@ -161,7 +162,8 @@ def singles(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
         fir = fir_esr(dry, wet, round(0.8 * len(dry)))
         data = pair(name) | {"validation": 0.0, "test": 0.2}
         schedule = {"seconds": 300.0, "choose": "last"}
-        record = trained(folder, {"out": f"{name}.nafx", "data": data, "schedule": schedule}, args)
+        run = {"out": f"{name}.nafx", "preset": "wavenet", "data": data, "schedule": schedule}
+        record = trained(folder, run, args)
         yield name, record["esr"], fir / 2 if wanted is None else wanted, f"FIR {fir:.3f}; {told(record)}"
 
 
@@ -218,6 +220,18 @@ def conditioning(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
             yield f"{effect}, {strategy}", record["esr"], wanted, told(record)
 
 
+def networks(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
+    """The SuperKnob paper's three networks in the same time, on the strategy that tells them apart."""
+    for effect in ("drive", "low_pass"):
+        for name, (preset, network) in COMPARED.items():
+            if args.only not in f"{effect} {name}":
+                continue
+            data = {"dry": f"{DRY}/egtr.wav", "effect": effect, "validation": 0.1, "test": 0.2}
+            run = {"out": "c.nafx", "recipe": "conditioning", "preset": preset, "strategy": "random-many"}
+            record = trained(folder, run | {"network": network, "data": data, "schedule": {"seconds": 60.0}}, args)
+            yield f"{effect}, random-many, {name}", record["esr"], None, told(record)
+
+
 def lfo(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
     """The flanger with its measured LFO: eight seconds to learn from, the last two to judge by."""
     name = "donner_flanger"
@@ -257,6 +271,7 @@ PROOFS: dict[str, Callable[[Path, argparse.Namespace], Iterator[Row]]] = {
     "steer": steer,
     "reverb": reverb,
     "conditioning": conditioning,
+    "networks": networks,
     "lfo": lfo,
 }
 
