@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import os
 import platform
@@ -16,7 +17,7 @@ import runpy
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -248,46 +249,60 @@ def step_for(engine: str, name: str, block: int) -> tuple[Step, int]:
     return box_step(effect, block), effect.channels
 
 
-def measure(step: Step, blocks: np.ndarray, plan: Plan) -> float:
-    """Nanoseconds per sample; `blocks` is `[N, T, C]`, played over and over. The first run is thrown away."""
-    medians, at, clock = [], 0, time.perf_counter_ns
+def measure(steps: Sequence[Step], blocks: np.ndarray, plan: Plan) -> list[float]:
+    """Nanoseconds per sample of each step; `blocks` is `[N, T, C]`, played over and over.
+
+    The steps take turns, run by run, so that whatever else the machine does falls on all of them. The first run of each
+    is thrown away.
+    """
+    turns = [(step, itertools.cycle(blocks), []) for step in steps]
     gc.collect()
     gc.disable()
     try:
         for _ in range(plan.runs + 1):
-            times, end = [], clock() + int(plan.seconds * 1e9)
-            while clock() < end or len(times) < 20:
-                block = blocks[at % len(blocks)]
-                start = clock()
-                step(block)
-                times.append(clock() - start)
-                at += 1
-            medians.append(statistics.median(times))
+            for step, coming, medians in turns:
+                medians.append(_run(step, coming, plan.seconds))
     finally:
         gc.enable()
-    return statistics.median(medians[1:]) / blocks.shape[1]
+    return [statistics.median(medians[1:]) / blocks.shape[1] for _, _, medians in turns]
+
+
+def _run(step: Step, coming: Iterator[np.ndarray], seconds: float) -> float:
+    """The median of a call, in nanoseconds."""
+    clock = time.perf_counter_ns
+    times, end = [], clock() + int(seconds * 1e9)
+    while clock() < end or len(times) < 20:
+        block = next(coming)
+        start = clock()
+        step(block)
+        times.append(clock() - start)
+    return statistics.median(times)
 
 
 def bench(engines, models, blocks, plan: Plan, progress=lambda line: None) -> dict:
     """Every engine on every model at every block size: results, what was skipped and why, and the machine."""
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    results, skipped, x = [], [], signal()
-    for engine in engines:
-        for model in models:
-            for block in blocks:
-                progress(f"{engine} {model} {block}")
+    results, skipped, x = [], {}, signal()
+    for model in models:
+        for block in blocks:
+            progress(f"{model} {block}")
+            made = {}
+            for engine in engines:
                 try:
                     start = time.perf_counter()
                     step, channels = step_for(engine, model, block)
-                    built = time.perf_counter() - start
+                    made[engine] = step, channels, time.perf_counter() - start
                 except Skip as reason:
-                    skipped.append({"engine": engine, "model": model, "reason": str(reason)})
-                    break
-                cut = x[: len(x) // block * block].reshape(-1, block, 1).repeat(channels, axis=2)
-                cost = round(measure(step, cut, plan), 1)
-                found = {"engine": engine, "model": model, "block": block, "ns_per_sample": cost}
+                    skipped[engine, model] = {"engine": engine, "model": model, "reason": str(reason)}
+            if not made:
+                break
+            channels = max(channels for _, channels, _ in made.values())
+            cut = x[: len(x) // block * block].reshape(-1, block, 1).repeat(channels, axis=2)
+            costs = measure([step for step, _, _ in made.values()], cut, plan)
+            for (engine, (step, _, built)), cost in zip(made.items(), costs, strict=True):
+                found = {"engine": engine, "model": model, "block": block, "ns_per_sample": round(cost, 1)}
                 results.append(found | {"build_s": round(built, 3)} | stored(step))
-    return {"results": results, "skipped": skipped, "machine": machine()}
+    return {"results": results, "skipped": list(skipped.values()), "machine": machine()}
 
 
 def machine() -> dict:

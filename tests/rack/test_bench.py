@@ -97,8 +97,15 @@ def test_a_rack_is_measured_as_it_plays(monkeypatch):
 def test_blocks_come_one_after_another_and_are_all_timed():
     seen = []
     blocks = np.arange(6, dtype=np.float32).reshape(3, 2, 1)
-    cost = bench.measure(lambda block: seen.append(block[0, 0]), blocks, bench.Plan(2, 0.0))
-    assert cost > 0 and seen == [0, 2, 4] * 20
+    costs = bench.measure([lambda block: seen.append(block[0, 0])], blocks, bench.Plan(2, 0.0))
+    assert len(costs) == 1 and costs[0] > 0 and seen == [0, 2, 4] * 20
+
+
+def test_engines_take_turns():
+    seen = []
+    steps = [lambda block, name=name: seen.append(name) for name in "ab"]
+    assert len(bench.measure(steps, np.zeros((3, 2, 1), np.float32), bench.Plan(1, 0.0))) == 2
+    assert [name for name, _ in itertools.groupby(seen)] == ["a", "b", "a", "b"]
 
 
 def test_a_step_continues_where_the_block_before_ended():
