@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from flax import nnx
 
-from jaxmodels import apply, load
+from jaxmodels import apply, inspect, load
 from jaxmodels.convnet import ConvNet
 from jaxmodels.convolution import num_parameters
 from jaxmodels.effect import hold
@@ -127,6 +127,7 @@ validate_every = 20
     rolled = load(tmp_path / "again.nafx")
     np.testing.assert_allclose(apply(rolled, x), neutral, atol=1e-6)
     assert float(jnp.abs(apply(rolled, x, turned) - other).max()) > 1e-3
+    assert inspect(tmp_path / "again.nafx")[1].info["start_from"] == "steered.nafx"
 
 
 @pytest.mark.slow
