@@ -175,14 +175,14 @@ def apply(effect: Effect, x, knobs=None, *, state: State = None) -> Block:
     cut = jnp.pad(x, padding).reshape(blocks, length, effect.channels)
     if moving:
         knobs = jnp.pad(knobs, padding, mode="edge").reshape(blocks, length, len(effect.knobs))
-    y = _run(effect, state, cut, knobs)
+    y, _ = run(effect, state, cut, knobs)
     y = y.reshape(-1, y.shape[-1])[: len(x)]
     return y[:, 0] if flat else y
 
 
 @jax.jit
-def _run(effect, state, blocks, knobs):
-    """One scan over blocks `[N, T, C]`; knobs `[N, T, K]` or `[K]`."""
+def run(effect, state, blocks, knobs):
+    """One scan over blocks `[N, T, C]`, knobs `[N, T, K]` or `[K]`; the output, and the state, packed where N > 1."""
     length = blocks.shape[1]
     still = hold(knobs, length) if knobs.ndim == 1 else None
 
@@ -192,7 +192,8 @@ def _run(effect, state, blocks, knobs):
         return state, y
 
     packed = ring.pack(state, length) if len(blocks) > 1 else state
-    return lax.scan(one, packed, (blocks, knobs if still is None else None))[1]
+    after, y = lax.scan(one, packed, (blocks, knobs if still is None else None))
+    return y, after
 
 
 class Chain(nnx.Module):
