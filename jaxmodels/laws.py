@@ -10,10 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from . import ring
+from . import ring, xla
 from .effect import Effect, apply, default_positions, hold, run
-
-QUICKLY = {"xla_backend_optimization_level": 0}  # for derivatives: a third of the compiler's time, and run but once
 
 
 class LawBroken(AssertionError):
@@ -168,7 +166,7 @@ def _gradients(effect, x, knobs, tolerance):
     x, knobs = x[: len(x) // 4 * 4], knobs[: len(x) // 4 * 4]
     weight = np.sin(np.arange(len(x), dtype=np.float32))[:, None]
 
-    @partial(jax.jit, compiler_options=QUICKLY)
+    @partial(jax.jit, compiler_options=xla.QUICKLY)
     def whole_and_split(effect, start, x):
         def heard(x, count):
             blocks = tuple(signal.reshape(count, len(x) // count, signal.shape[1]) for signal in (x, knobs))
