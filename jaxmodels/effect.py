@@ -168,7 +168,7 @@ def apply(effect: Effect, x, knobs=None, *, state: State = None) -> Block:
     if len(x) == 0:
         return x[:, 0] if flat else x
     if state is None:
-        state = effect.initial_state(knobs[0] if moving else knobs)
+        state = first_state(effect, knobs[0] if moving else knobs)
     length = min(LONGEST_BLOCK, len(x))
     blocks = -(-len(x) // length)
     padding = ((0, blocks * length - len(x)), (0, 0))
@@ -178,6 +178,12 @@ def apply(effect: Effect, x, knobs=None, *, state: State = None) -> Block:
     y, _ = run(effect, state, cut, knobs)
     y = y.reshape(-1, y.shape[-1])[: len(x)]
     return y[:, 0] if flat else y
+
+
+@jax.jit
+def first_state(effect, knobs):
+    """The initial state, compiled: a box may play silence to find it."""
+    return effect.initial_state(knobs)
 
 
 @jax.jit

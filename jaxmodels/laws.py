@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from . import ring, xla
-from .effect import Effect, apply, default_positions, hold, run
+from .effect import Effect, apply, default_positions, first_state, hold, run
 
 
 class LawBroken(AssertionError):
@@ -107,11 +107,6 @@ def _cut(rng, length, cut, blocks):
 
 
 @jax.jit
-def _initial(effect, knobs):
-    return effect.initial_state(knobs)
-
-
-@jax.jit
 def _step(effect, state, x, knobs):
     return effect.step(state, x, knobs)
 
@@ -120,7 +115,7 @@ _pack = jax.jit(ring.pack, static_argnums=1)
 
 
 def _stream(effect, x, knobs, sizes, packed):
-    state = _initial(effect, knobs[0])
+    state = first_state(effect, knobs[0])
     state = _pack(state, max(sizes)) if packed else state
     at, ys = 0, []
     for size in sizes:
@@ -143,7 +138,7 @@ def _shapes_kept(before, x, y, after):
 
 def _whole(effect, x, knobs):
     """The output for one or more blocks `[N * T, C]` as long as the knobs `[T, K]`, the state carried."""
-    state, ys = _initial(effect, knobs[0]), []
+    state, ys = first_state(effect, knobs[0]), []
     for block in x.reshape(-1, len(knobs), x.shape[1]):
         y, state = run(effect, state, block[None], knobs[None])
         ys.append(np.asarray(y[0]))
@@ -156,7 +151,7 @@ def _packed_and_back(state):
 
 
 def _pack_round_trip(effect, x, knobs):
-    _, state = run(effect, _initial(effect, knobs[0]), x[None], knobs[None])
+    _, state = run(effect, first_state(effect, knobs[0]), x[None], knobs[None])
     same = jax.tree.map(lambda a, b: np.array_equal(a, b, equal_nan=False), state, _packed_and_back(state))
     if not all(jax.tree.leaves(same)):
         raise LawBroken("packed = plain: unpack(pack(state)) is another state")
@@ -175,7 +170,7 @@ def _gradients(effect, x, knobs, tolerance):
 
         return [jax.grad(heard)(x, count) for count in (1, 4)]
 
-    whole, split = map(np.asarray, whole_and_split(effect, _initial(effect, knobs[0]), x))
+    whole, split = map(np.asarray, whole_and_split(effect, first_state(effect, knobs[0]), x))
     limit = 20 * tolerance * max(float(np.abs(whole).max()), 1e-3)
     _close("gradients of split = whole", split, whole, limit, "four blocks")
 
