@@ -168,21 +168,27 @@ def apply(effect: Effect, x, knobs=None, *, state: State = None) -> Block:
     if len(x) == 0:
         return x[:, 0] if flat else x
     if state is None:
-        state = effect.initial_state(knobs[0] if moving else knobs)
+        state = first_state(effect, knobs[0] if moving else knobs)
     length = min(LONGEST_BLOCK, len(x))
     blocks = -(-len(x) // length)
     padding = ((0, blocks * length - len(x)), (0, 0))
     cut = jnp.pad(x, padding).reshape(blocks, length, effect.channels)
     if moving:
         knobs = jnp.pad(knobs, padding, mode="edge").reshape(blocks, length, len(effect.knobs))
-    y = _run(effect, state, cut, knobs)
+    y, _ = run(effect, state, cut, knobs)
     y = y.reshape(-1, y.shape[-1])[: len(x)]
     return y[:, 0] if flat else y
 
 
 @jax.jit
-def _run(effect, state, blocks, knobs):
-    """One scan over blocks `[N, T, C]`; knobs `[N, T, K]` or `[K]`."""
+def first_state(effect, knobs):
+    """The initial state, compiled: a box may play silence to find it."""
+    return effect.initial_state(knobs)
+
+
+@jax.jit
+def run(effect, state, blocks, knobs):
+    """One scan over blocks `[N, T, C]`, knobs `[N, T, K]` or `[K]`; the output, and the state, packed where N > 1."""
     length = blocks.shape[1]
     still = hold(knobs, length) if knobs.ndim == 1 else None
 
@@ -192,7 +198,8 @@ def _run(effect, state, blocks, knobs):
         return state, y
 
     packed = ring.pack(state, length) if len(blocks) > 1 else state
-    return lax.scan(one, packed, (blocks, knobs if still is None else None))[1]
+    after, y = lax.scan(one, packed, (blocks, knobs if still is None else None))
+    return y, after
 
 
 class Chain(nnx.Module):

@@ -18,6 +18,8 @@ import os
 import platform
 from functools import cache
 
+QUICKLY = {"xla_backend_optimization_level": 0}  # compiler_options of what is run but once: a third of the time
+
 
 @cache
 def cpu_features() -> str:

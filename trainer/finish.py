@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from jaxmodels.laws import LawBroken, verify_effect
 
 from . import metrics
 from .config import Run, TrainerError
-from .data import Pair
+from .data import Pair, Split
 
 if TYPE_CHECKING:
     from .recipes import Job
@@ -39,11 +40,11 @@ def finished(run: Run, job: Job, effect: Effect, at: Progress, stopped: bool, re
     if run.recipe == "steer" and _correlation(effect, job) < 0:
         effect = effect.inverted()  # pyright: ignore[reportAttributeAccessIssue]
         report({"event": "warning", "what": "polarity", "text": "the model came out upside down and was turned round"})
-    parts = {name: pairs for name, pairs in job.pairs._asdict().items() if pairs}
+    parts = {name: pairs for name, pairs in without_folders(job.pairs)._asdict().items() if pairs}
     heard = {name: pairs for name, pairs in parts.items() if name != "train"} or parts
     figures = {name: measured(effect, pairs, job.schedule.warm_up) for name, pairs in heard.items()}
     info = {
-        "name": run.out.rsplit("/", 1)[-1].rsplit(".", 1)[0],
+        "name": Path(run.out).stem,
         "recipe": run.recipe,
         "preset": run.preset,
         "settings": _settings(run),
@@ -82,11 +83,25 @@ def finished(run: Run, job: Job, effect: Effect, at: Progress, stopped: bool, re
 def rerolled(run: Run, draw: Callable[[Effect, int], Effect], report: Callable[[dict], None]) -> dict:
     """A steered model with new controls; nothing is trained."""
     effect = draw(load(run.start_from), run.seed)
-    save(run.out, effect, {"recipe": "steer", "start_from": run.start_from, "seed": run.seed, "reroll": True})
+    start = Path(run.start_from).name
+    save(run.out, effect, {"recipe": "steer", "start_from": start, "seed": run.seed, "reroll": True})
     verify_effect(load(run.out), tolerance=1e-4, **LAWS)
     record = {"event": "done", "out": run.out, "seed": run.seed}
     report(record)
     return record
+
+
+def without_folders(parts: Split) -> Split:
+    """Recordings by their files' names alone: a model is passed on, and folders are nobody's business.
+
+    Those of different folders and the same name are numbered.
+    """
+    said: dict[str, str] = {}
+    for name in dict.fromkeys(pair.name for pairs in parts for pair in pairs):
+        file = Path(name)
+        alike = sum(Path(other).name == file.name for other in said)
+        said[name] = f"{file.stem} ({alike + 1}){file.suffix}" if alike else file.name
+    return Split(*([pair._replace(name=said[pair.name]) for pair in pairs] for pairs in parts))
 
 
 def measured(effect: Effect, pairs: Sequence[Pair], warm_up: int) -> dict[str, Any]:
@@ -150,6 +165,6 @@ def _settings(run: Run) -> dict[str, Any]:
     """The run without its paths, in JSON's terms."""
     said = msgspec.to_builtins(run)
     for key in ("dry", "wet", "folder", "control"):
-        said["data"][key] = said["data"][key].rsplit("/", 1)[-1]
-    said["out"], said["start_from"] = run.out.rsplit("/", 1)[-1], run.start_from.rsplit("/", 1)[-1]
+        said["data"][key] = Path(said["data"][key]).name
+    said["out"], said["start_from"] = Path(run.out).name, Path(run.start_from).name
     return said

@@ -48,12 +48,14 @@ def _distances():
     """mae, stft, mr_stft and mr_stft_steer of two signals, compiled in one go for each length."""
     import jax  # the rest of this module does without
 
+    from jaxmodels.xla import QUICKLY
+
     from . import losses
 
     def distances(y, target):
         return {name: losses.LOSSES[name](y, target) for name in ("mae", "stft", "mr_stft", "mr_stft_steer")}
 
-    return jax.jit(distances)
+    return jax.jit(distances, compiler_options=QUICKLY)
 
 
 # --- loudness ---------------------------------------------------------------------------------------------------------

@@ -125,8 +125,12 @@ def claimed(study: Study, plan: Sweep) -> Trial | None:
         return None
     trial = studies.asked(study, plan)
     trial.set_user_attr("worker", {"host": platform.node(), "pid": os.getpid(), "place": _place()})
-    earlier = [each for each in study.get_trials(deepcopy=False) if each.number < trial.number and counts(each)]
-    origin = trial.user_attrs.get("again")
+    origin = trial.user_attrs.get("again")  # leaves its place to this one, even where it is about to be closed
+
+    def placed(each: FrozenTrial) -> bool:
+        return counts(each) and (each.number != origin or each.state.is_finished())
+
+    earlier = [each for each in study.get_trials(deepcopy=False) if each.number < trial.number and placed(each)]
     if len(earlier) >= plan.trials or origin is not None and origin in [e.user_attrs.get("again") for e in earlier]:
         trial.set_user_attr("surplus", True)  # two workers saw the same gap
         study.tell(trial, state=TrialState.FAIL)
@@ -135,14 +139,18 @@ def claimed(study: Study, plan: Sweep) -> Trial | None:
 
 
 def _given_back(study: Study, trial: FrozenTrial | Trial, lost: int) -> bool | None:
-    """Close a trial and queue its settings; whether it is queued, None where somebody else has closed it before."""
+    """Queue a trial's settings and close it; whether they are queued, None where somebody else has closed it before.
+
+    In this order: else others see a trial too few for a moment, begin one of their own, and these are left out.
+    What two have queued is made once (`claimed`).
+    """
+    times = trial.user_attrs.get("lost", 0) + lost
+    if times < TRIES:
+        study.enqueue_trial(trial.params, user_attrs={"again": trial.number, "lost": times})
     try:
         study.tell(trial.number, state=TrialState.FAIL)
     except (ValueError, UpdateFinishedTrialError):
         return None
-    times = trial.user_attrs.get("lost", 0) + lost
-    if times < TRIES:
-        study.enqueue_trial(trial.params, user_attrs={"again": trial.number, "lost": times})
     return times < TRIES
 
 

@@ -58,7 +58,8 @@ def test_the_models_are_small_and_say_whose_they_are_and_how_they_were_made():
         facts = inspect(path)[1]
         info = facts.info or {}
         assert facts.licence and not info.get("unfinished") and info["settings"]["schedule"]["seconds"] > 0, path.name
-        assert "/" not in "".join(pair["name"].replace("klon/", "") for pair in info["data"]), path.name
+        figures = [name for part in info["metrics"].values() for name in part["by_name"]]
+        assert "/" not in "".join([*figures, *(pair["name"] for pair in info["data"])]), path.name
         assert 0 <= info["esr"] < (1.5 if info["recipe"] == "steer" else 0.2), path.name
 
 

@@ -33,11 +33,12 @@ class Liar(nnx.Module):
             "receptive": lambda: (x + jnp.concatenate([state, x])[:-1], x[-1:]),  # hears two samples, declares one
             "fixed state": lambda: (x, x),
             "finite": lambda: (x / jnp.abs(x).max(), state),
+            "one trace": lambda: (x, jnp.full((1, 1), 0.0)),  # weakly typed, unlike the first
         }
         return lies[self.lie]()
 
 
-@pytest.mark.parametrize("lie", ["split", "receptive", "fixed state"])
+@pytest.mark.parametrize("lie", ["split", "receptive", "fixed state", "one trace"])
 def test_the_laws_catch_a_liar(lie):
     with pytest.raises(LawBroken, match=lie if lie != "split" else "apply = step|split"):
         verify_effect(Liar(lie))

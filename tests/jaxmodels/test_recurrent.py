@@ -10,6 +10,7 @@ from flax import nnx
 
 from jaxmodels.effect import Knob, PerChannel, apply
 from jaxmodels.recurrent import GRU, LSTM, Settings, from_torch
+from jaxmodels.xla import QUICKLY
 
 
 def sigmoid(x):
@@ -162,7 +163,7 @@ def test_training_reaches_every_weight_and_not_the_initial_state():
     graph, weights, rest = nnx.split(network, nnx.Param, ...)
     assert [path for path, _ in nnx.to_flat_state(rest)] == [("initial",)]
     loss = lambda weights: (apply(nnx.merge(graph, weights, rest), x, jnp.full((50, 1), 0.3)) ** 2).sum()  # noqa: E731
-    for path, gradient in nnx.to_flat_state(jax.grad(loss)(weights)):
+    for path, gradient in nnx.to_flat_state(jax.jit(jax.grad(loss), compiler_options=QUICKLY)(weights)):
         assert (gradient[...] != 0).any(), path
 
 

@@ -9,12 +9,13 @@ import pytest
 import soundfile
 from flax import nnx
 
-from jaxmodels import apply, load
+from jaxmodels import apply, inspect, load
 from jaxmodels.convnet import ConvNet
 from jaxmodels.convolution import num_parameters
 from jaxmodels.effect import hold
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from jaxmodels.wavenet import WaveNet
+from jaxmodels.xla import QUICKLY
 from trainer import config, data, forward, recipes, tcn
 from trainer.train import train
 
@@ -38,10 +39,13 @@ def test_a_segment_with_its_past_is_what_the_network_streams(kind):
     knobs = np.linspace(0.2, 0.8, len(net.knobs), dtype=np.float32)
     x = NOISE.normal(0, 0.3, (2, way.context + 400)).astype(np.float32)
     columns = np.broadcast_to(knobs, (*x.shape, len(knobs)))
-    y, _ = way.run(net, way.first(net, 2), jnp.asarray(np.concatenate([x[..., None], columns], axis=2)))
+    first = jax.jit(way.first, static_argnums=1)(net, 2)
+    y, _ = jax.jit(way.run)(net, first, np.concatenate([x[..., None], columns], axis=2))
     assert y.shape == (2, 400)
+    start = jax.jit(lambda net, knobs: net.initial_state(knobs))(net, knobs)
+    step = jax.jit(lambda net, state, x, knobs: net.step(state, x, knobs))
     for got, signal in zip(y, x, strict=True):
-        want, _ = net.step(net.initial_state(knobs), jnp.asarray(signal[:, None]), hold(knobs, len(signal)))
+        want, _ = step(net, start, signal[:, None], hold(knobs, len(signal)))
         np.testing.assert_allclose(got, want[way.context :, 0], atol=2e-5)
 
 
@@ -65,7 +69,8 @@ def test_blocks_with_held_knobs_have_the_derivative_of_plain_ones(kind):
         def total(weights, x):
             return jnp.sum(weight * run(nnx.merge(structure, weights, rest), x, held))
 
-        return jax.tree.leaves(jax.jit(jax.value_and_grad(total))(weights, x))
+        slope = jax.jit(jax.value_and_grad(total), compiler_options=QUICKLY)
+        return jax.tree.leaves(slope(weights, x))
 
     for got, want in zip(gradients(True), gradients(False), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4 * float(jnp.abs(want).max()) + 1e-6)
@@ -127,6 +132,7 @@ validate_every = 20
     rolled = load(tmp_path / "again.nafx")
     np.testing.assert_allclose(apply(rolled, x), neutral, atol=1e-6)
     assert float(jnp.abs(apply(rolled, x, turned) - other).max()) > 1e-3
+    assert inspect(tmp_path / "again.nafx")[1].info["start_from"] == "steered.nafx"
 
 
 @pytest.mark.slow

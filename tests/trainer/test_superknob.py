@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 
+import jax
 import numpy as np
 import pytest
 
 from jaxmodels.superknob import drive
 from trainer.config import TrainerError
 from trainer.superknob import fit, ranges
+
+MOST = 301  # points at which a fit is played
+driven = jax.jit(drive)
 
 
 def draw(rng, dimensions, count, knobs):
@@ -22,8 +26,10 @@ def draw(rng, dimensions, count, knobs):
 
 
 def played(found, positions, values=None):
-    wide = np.pad(np.asarray(positions), ((0, 0), (0, 2 - np.shape(positions)[1]))).astype(np.float32)
-    y = np.asarray(drive(found.weights, wide))
+    count, dimensions = np.shape(positions)
+    wide = np.zeros((MOST, 2), np.float32)  # one shape, compiled once
+    wide[:count, :dimensions] = positions
+    y = np.asarray(driven(found.weights, wide))[:count]
     return y if values is None else np.clip(y, np.nanmin(values, axis=0), np.nanmax(values, axis=0))
 
 
@@ -32,7 +38,7 @@ def test_many_draws_are_met_in_time(dimensions, draws):
     rng = np.random.default_rng(100 + dimensions)
     fit(*draw(rng, dimensions, 2, 2))  # compiles
     rmse, seconds, stray = [], [], []
-    line = np.linspace(0, 1, 301)[:, None]
+    line = np.linspace(0, 1, MOST)[:, None]
     for _ in range(draws):
         positions, values = draw(rng, dimensions, rng.integers(2, 9), rng.integers(2, 7))
         start = time.process_time()

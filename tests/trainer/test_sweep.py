@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from optuna import Study
 from optuna.trial import TrialState, create_trial
 
 from rack import sweep as said_of
@@ -285,6 +286,26 @@ def test_two_who_see_the_same_gap_make_one_trial(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep.studies, "asked", late)
     assert sweep.claimed(first, plan) is None and claimed[0].number == 0
     assert [trial["state"] for trial in study.table(first, plan)["trials"]] == ["running"]
+
+
+def test_the_settings_of_a_lost_trial_are_made_again_whoever_looks_for_a_trial_meanwhile(tmp_path, monkeypatch):
+    plan = load(planned(tmp_path, trials=1))
+    Path(plan.folder).mkdir()
+    first, second = study.opened(plan), study.opened(plan)
+    lost = sweep.claimed(first, plan)
+    found, tell = [], Study.tell
+
+    def late(*given, **options):
+        monkeypatch.undo()
+        found.append(sweep.claimed(second, plan))
+        tell(*given, **options)
+        found.append(sweep.claimed(second, plan))
+
+    monkeypatch.setattr(Study, "tell", late)
+    sweep.taken_up(first, sweep.Watch(lost_after=-1), lambda record: None)
+    again = [trial for trial in found if trial]
+    assert [(trial.user_attrs["again"], trial.params) for trial in again] == [(lost.number, lost.params)]
+    assert [trial["state"] for trial in study.table(first, plan)["trials"]] == ["running", "lost"]
 
 
 def test_a_study_is_not_mixed_with_another(tmp_path):

@@ -89,22 +89,24 @@ def worker():
         process.communicate()
 
 
+def until(process, wanted):
+    """The first record of a worker that is wanted."""
+    return next(record for line in process.stdout if wanted(record := json.loads(line)))
+
+
 def test_a_killed_worker_loses_one_trial_and_the_others_finish_the_study(tmp_path, storage, worker):
     path = planned(tmp_path, trials=TRIALS, more=storage)
-    killed, *others = worker(path, "--hold"), worker(path), worker(path)
-    for line in killed.stdout:
-        record = json.loads(line)
-        if record["event"] == "trial":
-            begun = record
-        if record["event"] == "validation" and record["step"] == HELD:
-            break
+    killed = worker(path, "--hold")
+    begun = until(killed, lambda record: record["event"] == "trial")
+    until(killed, lambda record: record["event"] == "validation" and record["step"] == HELD)
+    others = worker(path), worker(path)  # now: on a busy machine they would leave no trial for a late one
+    until(others[0], lambda record: record["event"] == "sweep")
     killed.send_signal(signal.SIGKILL)
     killed.wait(timeout=60)
     records = []
     for process in others:
-        out, errors = process.communicate(timeout=900)
-        assert process.returncode == 0, errors
-        records += [json.loads(line) for line in out.splitlines()]
+        records += [json.loads(line) for line in process.stdout]
+        assert process.wait(timeout=60) == 0, process.stderr.read()
 
     assert [record["number"] for record in events(records, "lost")] == [begun["number"]]
     again = [record for record in events(records, "trial") if record["again"] is not None]

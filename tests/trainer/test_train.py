@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from jaxmodels import apply, inspect, load
-from trainer import batches, config, schedule
+from trainer import batches, config, data, finish, schedule
 from trainer.train import Progress, train
 from trainer.train import _clock as clock
 from trainer.train import _due as due
@@ -97,7 +97,17 @@ def test_a_run_learns_and_leaves_a_file_that_plays_and_tells_its_story(recording
     _, facts = inspect(tmp_path / "capture.nafx")
     assert facts.licence == "CC0-1.0" and facts.esr == pytest.approx(done["esr"])
     assert facts.info["settings"]["seed"] == 0 and facts.info["data"][0]["part"] == "train"
+    assert str(recording) not in str(facts.info) and str(tmp_path) not in str(facts.info)
+    assert list(facts.info["metrics"]["validation"]["by_name"]) == ["wet.wav"] == [facts.info["data"][0]["name"]]
     assert not (tmp_path / "capture.nafx.checkpoint").exists()
+
+
+def test_recordings_of_one_name_stay_apart_without_their_folders():
+    silence = np.zeros(1, np.float32)
+    a, b, c = (data.Pair(silence, silence, RATE, name=name) for name in ("/me/x/wet.wav", "/me/y/wet.wav", "z.wav"))
+    parts = finish.without_folders(data.Split([a, b, c], [c, b], []))
+    assert [pair.name for pair in parts.train] == ["wet.wav", "wet (2).wav", "z.wav"]
+    assert [pair.name for pair in parts.validation] == ["z.wav", "wet (2).wav"] and parts.test == []
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(recording, tmp_path):
