@@ -71,7 +71,7 @@ class EvenedState(NamedTuple):
 
     inner: State
     dc: Float[Array, "2 1"]
-    gain: Float[Array, "1"]
+    gain: Float[Array, " 1"]
 
 
 class Evened(nnx.Module):

@@ -141,8 +141,8 @@ def test_a_sweep_file_that_cannot_be_is_refused_in_words(rig, text, said):
 
 
 def test_what_a_sweep_says_is_said_as_a_training_would():
-    ended = {"event": "ended", "number": 4, "state": "done", "value": 0.3, "measure": "esr", "seconds": 10.0, "text": "",
-             "ended": 2, "trials": 6}  # fmt: skip
+    ended = {"event": "ended", "number": 4, "state": "done", "value": 0.3, "measure": "esr", "seconds": 10.0}
+    ended |= {"text": "", "ended": 2, "trials": 6}
     before = JobRecord(step=1, seconds=10.0, best=0.2)
     [figure] = as_training(ended, before)
     assert (figure["step"], figure["seconds"], figure["eta"], figure["done"]) == (2, 20.0, 40.0, pytest.approx(1 / 3))
