@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from .convolution import num_parameters
 from .dsp.filter import DCBlock
-from .effect import Effect, Knobs, State, hold, when_moving
+from .effect import Effect, Knobs, State, default_positions, hold, when_moving
 from .levels import TEST_RATE, guitar_signal, power_db, weighted_power
 from .tcn import SteerableTCN, control_knobs
 
@@ -77,8 +77,8 @@ class EvenedState(NamedTuple):
 class Evened(nnx.Module):
     """A steered network, a DC block behind it, and a gain that its controls look up. Mono.
 
-    `makeup` is `makeup_db` of the network. It is a number among the weights, of one shape for all networks of as many
-    controls: the checkpoints of a training share a program.
+    `makeup` is `makeup_db` of the network. It is numbers among the weights, as many for every network of the same
+    settings: the checkpoints of a training share a program.
     """
 
     channels, latency, receptive_field = 1, 0, None
@@ -99,7 +99,7 @@ class Evened(nnx.Module):
         return found[:, None]
 
     def initial_state(self, knobs=None):
-        row = jnp.asarray([k.position(k.default) for k in self.knobs] if knobs is None else knobs, jnp.float32)
+        row = jnp.asarray(default_positions(self) if knobs is None else knobs, jnp.float32)
         inner = self.net.initial_state(row)
         said, _ = _step(self.net, inner, jnp.zeros((1, 1)), hold(row, 1))
         return EvenedState(inner, jnp.concatenate([said, jnp.zeros((1, 1))]), self._gain(row[None])[0])

@@ -33,7 +33,7 @@ def trained(path: Path) -> Generator[dict | None, None, None]:
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,
-            start_new_session=True,  # Ctrl-C is for us
+            process_group=0,  # Ctrl-C is for us; our session is its own: Linux shares the CPU out by session
             preexec_fn=_end_with_parent,
         )
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
