@@ -24,12 +24,12 @@ from .effect import Effect, Knobs, State, default_positions, hold, when_moving
 from .levels import TEST_RATE, guitar_signal, power_db, weighted_power
 from .tcn import SteerableTCN, control_knobs
 
-FINE = (-5.0, -4.0, -3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # a control's values that are measured
-COARSE = (-5.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0)  # the same for a network that is LARGE
+FINE = tuple(map(float, range(-5, 6)))  # a control's values that are measured
+COARSE = (-5.0, -3.0, -1.0, 0.0, 1.0, 3.0, 5.0)  # the same for a network that is LARGE
 AXES = {len(axis): axis for axis in (FINE, COARSE)}
 LARGE = 10_000  # parameters
 MOST_CONTROLS = 2  # of a network that is measured: with more, the grid would take too long
-HEARD_S = 0.25  # of a guitar, going round
+HEARD_S = 0.4  # of a guitar, going round
 LARGEST_CUT_DB, LARGEST_BOOST_DB = -80.0, 24.0
 RISE_S = 0.05  # time constant of a gain that rises; one that falls is there with the knobs, before it gets louder
 DC_CUTOFF_HZ = 10.0

@@ -48,7 +48,7 @@ def over(points, box, x) -> tuple[np.ndarray, float]:
 def test_the_loudness_of_the_middle_is_kept_all_over_the_plane(model):
     """Where a PReLU tips over, the loudness leaps by up to 15 dB; beside such an edge the grid can be wrong."""
     box = load(assets_folder() / "models" / model) if isinstance(model, str) else net(model)
-    x = guitar_signal(RATE)[: RATE // 2]
+    x = guitar_signal(RATE)[:RATE]
     even = Evened(box, makeup_db(box))
     (raw, raw_dc), (kept, dc), (between, dc_between) = over(PLANE, box, x), over(PLANE, even, x), over(BETWEEN, even, x)
     near = np.mean(np.abs(between) <= 3)
@@ -57,21 +57,21 @@ def test_the_loudness_of_the_middle_is_kept_all_over_the_plane(model):
           f"{near:.0%} within 3 dB, DC {dc_between:.0f} dBFS")  # fmt: skip
     assert np.ptp(raw) > 10 and raw_dc > -40, "there is something to be done"
     assert np.abs(kept).max() <= 3 and dc < -60
-    assert near >= 0.85 and np.abs(between).max() < 10 and dc_between < -60
+    assert near >= 0.8 and np.abs(between).max() < 10 and dc_between < -60
 
 
 def test_in_the_middle_the_gain_is_exactly_one():
     """What differs there is the DC block, and nothing that can be heard."""
     plain, x = net(1), guitar_signal(RATE)[:4410]
     makeup = makeup_db(plain)
-    assert makeup[6, 6] == 0 and makeup.shape == (13, 13)
+    assert makeup[5, 5] == 0 and makeup.shape == (11, 11)
     assert float(Evened(plain, makeup)._gain(default_positions(plain)[None])[0, 0]) == 0
     flat = np.zeros_like(makeup)
     np.testing.assert_array_equal(apply(Evened(plain, makeup), x), apply(Evened(plain, flat), x))
 
 
 def test_between_the_points_of_the_grid_the_gain_is_linear():
-    makeup = np.random.default_rng(0).uniform(-40, 10, (13, 13))
+    makeup = np.random.default_rng(0).uniform(-40, 10, (11, 11))
     box = Evened(net(), makeup)
     points = np.random.default_rng(1).uniform(-5, 5, (50, 2))
     rows = np.array([at(box, *point) for point in points])
@@ -123,7 +123,7 @@ def test_only_networks_with_uncalibrated_controls_are_steered():
 
 def test_a_large_network_is_measured_at_fewer_points():
     large = SteerableTCN(SteerableTCN.Settings(blocks=3, width=32, dilation_growth=4))
-    assert makeup_db(large).shape == (9, 9) and Evened(large, makeup_db(large))._gain(at(large, 0, 0)[None])[0, 0] == 0
+    assert makeup_db(large).shape == (7, 7) and Evened(large, makeup_db(large))._gain(at(large, 0, 0)[None])[0, 0] == 0
 
 
 def test_one_control_is_a_line():
@@ -131,7 +131,7 @@ def test_one_control_is_a_line():
     makeup = makeup_db(plain)
     box, x = Evened(plain, makeup), guitar_signal(RATE)[:RATE]
     middle = loudness(apply(box, x))
-    assert makeup.shape == (13,)
+    assert makeup.shape == (11,)
     assert all(abs(loudness(apply(box, x, at(box, c))) - middle) < 3 for c in (-4.1, -1.3, 0.4, 2.5))
 
 
