@@ -17,7 +17,7 @@ from jaxmodels.tcn import MicroTCN, SteerableTCN
 
 RATE = 44100
 PLANE = [(a, b) for a in range(-5, 6) for b in range(-5, 6)]
-BETWEEN = np.random.default_rng(0).uniform(-5, 5, (60, 2))  # no point of it is on the grid that is measured
+BETWEEN = np.random.default_rng(0).uniform(-5, 5, (40, 2))  # no point of it is on the grid that is measured
 
 
 def net(seed: int = 0, controls: int = 2, **more) -> SteerableTCN:
@@ -44,13 +44,13 @@ def over(points, box, x) -> tuple[np.ndarray, float]:
     return np.array(found), max(dc)
 
 
-@pytest.mark.parametrize("model", [0, 1, "steered-amp.nafx"])
+@pytest.mark.parametrize("model", [0, "steered-amp.nafx"])
 def test_the_loudness_of_the_middle_is_kept_all_over_the_plane(model):
     """Where a PReLU tips over, the loudness leaps by up to 15 dB; beside such an edge the grid can be wrong."""
     box = load(assets_folder() / "models" / model) if isinstance(model, str) else net(model)
     x = guitar_signal(RATE)[:RATE]
     even = Evened(box, makeup_db(box))
-    (raw, raw_dc), (kept, dc), (between, dc_between) = over(PLANE, box, x), over(PLANE, even, x), over(BETWEEN, even, x)
+    (raw, raw_dc), (kept, dc), (between, dc_between) = over(PLANE[::5], box, x), over(PLANE, even, x), over(BETWEEN, even, x)
     near = np.mean(np.abs(between) <= 3)
     print(f"\n{model}: raw {raw.min():+.1f} to {raw.max():+.1f} dB, DC {raw_dc:.0f} dBFS; evened {kept.min():+.2f} to "
           f"{kept.max():+.2f} dB, DC {dc:.0f} dBFS; between {between.min():+.2f} to {between.max():+.2f} dB, "
