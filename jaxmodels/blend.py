@@ -40,6 +40,9 @@ class BlendSettings:
     submodel_a: int = setting(-1, low=-1, high=63, help="Which network of a container a plays; -1: the largest.")
     submodel_b: int = setting(-1, low=-1, high=63, help="Which network of a container b plays; -1: the largest.")
     fast_tanh: bool = setting(False, help="NAM: the rough tanh that its plug-in plays, not the exact one.")
+    auto_gain: bool = setting(
+        True, help="Steered models: as loud wherever their controls stand as in their middle, and free of DC."
+    )
 
 
 class Alignment(NamedTuple):

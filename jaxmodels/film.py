@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from .convolution import CausalConv, Past, extend, product, steady
+from .ring import History
 
 LONGEST_FIELD = 2**20  # samples, 24 s; the largest published network hears 155,555
 
@@ -72,6 +73,14 @@ def run(blocks: Sequence[FilmBlock], pasts, x: Float[Array, "1 T"], films):
         x, new = block.step(past, x, film)
         after.append(new)
     return x, tuple(after)
+
+
+def once_round(blocks: Sequence[FilmBlock], x: Float[Array, "1 T"], films) -> Float[Array, "1 T"]:
+    """What comes out of the last block while a signal goes round for ever; `films` as for `run`."""
+    for block, film in zip(blocks, films, strict=True):
+        before = jnp.arange(-block.lookback, 0) % x.shape[1]
+        x, _ = block.step(History(x[:, before]), x, film)
+    return x
 
 
 def receptive_field(kind: str, blocks: Sequence[FilmBlock]) -> int:

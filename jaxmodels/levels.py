@@ -54,6 +54,9 @@ class CaptureSettings:
     )
     submodel: int = setting(-1, low=-1, high=63, help="Which network of a container, counted from 0; -1: the largest.")
     fast_tanh: bool = setting(False, help="NAM: the rough tanh that its plug-in plays, not the exact one.")
+    auto_gain: bool = setting(
+        True, help="A steered model: as loud wherever its controls stand as in their middle, and free of DC."
+    )
 
 
 @dataclass(frozen=True)

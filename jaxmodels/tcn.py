@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from .convolution import CausalConv, product, torch_uniform
 from .effect import Knob, when_moving
-from .film import FilmBlock, receptive_field, run, silent_pasts
+from .film import FilmBlock, once_round, receptive_field, run, silent_pasts
 from .settings import setting
 
 PRELU_SLOPE = 0.25  # PyTorch's first value
@@ -98,8 +98,7 @@ class SteerableTCN(nnx.Module):
         weights: Tensors | None = None,
     ):
         s = self.settings = settings
-        default = tuple(Knob(f"c{i + 1}", "", -5.0, 5.0, 0.0) for i in range(s.controls))
-        self.knobs = _checked_knobs("SteerableTCN", default if knobs is None else knobs, s.controls)
+        self.knobs = _checked_knobs("SteerableTCN", control_knobs(s.controls) if knobs is None else knobs, s.controls)
         self.sample_rate = sample_rate
         w = _tensors("SteerableTCN", self._shapes(s), weights, rngs)
         self.blocks = nnx.List(
@@ -181,6 +180,10 @@ class SteerableTCN(nnx.Module):
     def step(self, state, x, knobs):
         y, state = run(self.blocks, state, x.T, self._films(knobs))
         return y.T, state
+
+    def once_round(self, x: Float[Array, " T"], knobs: Float[Array, " K"]) -> Float[Array, " T"]:
+        """A signal that has gone round for ever, as it comes out: its whole past is heard, though it is short."""
+        return once_round(self.blocks, x[None], self._films(knobs[None]))[0]
 
     def _films(self, knobs):
         return [block.film(_values(self, knobs)) for block in self.blocks]
@@ -310,6 +313,11 @@ class MicroTCN(nnx.Module):
             return jnp.concatenate([block.film(values) for block in self.blocks])
 
         return jnp.split(when_moving(films, knobs), len(self.blocks))
+
+
+def control_knobs(controls: int = 2) -> tuple[Knob, ...]:
+    """The knobs that steering leaves to chance: `c1`, `c2`..., -5..5, trained at 0."""
+    return tuple(Knob(f"c{i + 1}", "", -5.0, 5.0, 0.0) for i in range(controls))
 
 
 def compressor_knobs(controls: int = 2) -> tuple[Knob, ...]:

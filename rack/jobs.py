@@ -4,10 +4,14 @@ A job is a folder below `data_folder()/jobs`: its run.toml, the trainer's JSON l
 its earlier checkpoints. The server owns the queue: one job runs, the others wait. All of them stand in `View.jobs`, in
 their order; a Snapshot comes whenever anything but figures has changed, and a `JobLine` with each new figure.
 
+A sweep is one job: its steps are trials, its checkpoints the best model so far, its ESR that model's. When it is taken
+up again, the trial that ran begins anew. The last training of each rack's SuperKnob (`superknob.train`) is listed as
+well. It waits for nobody and has no folder; it can be stopped and removed.
+
 What a client sets (`Set(key, value)`; JOB below is an id, alone or in the table; `?` may be left out; the Reply's value
 is what stands behind the arrow, its error a sentence):
 
-    jobs.start            a `NewJob` as a table, or the path of a run.toml          -> the id
+    jobs.start            a `NewJob` as a table, or the path of a run.toml or sweep.toml   -> the id
     jobs.check            {dry, wet}: what is wrong with a pair, before it is learned from  -> a `Pair`, as a table
     jobs.pause  jobs.resume  JOB    a job that was stopped or failed resumes, too, from its checkpoint
     jobs.stop             JOB       it ends, and keeps the best model so far
@@ -141,7 +145,7 @@ class Job(msgspec.Struct, frozen=True):
     title: str = ""
     preset: str = ""
     state: str = "queued"  # of STATES
-    place: int = -1  # in the queue, 0 is the one that runs; -1: it is over
+    place: int = -1  # in the queue, 0 is the one that runs; -1: it is over, or a SuperKnob's, which has none
     note: str = ""  # why it is in this state, in words: "paused while late blocks rise", what went wrong if it failed
     auto_paused: bool = False  # it was not a person who paused it, and it goes on by itself
     slot: str = ""  # the id of the slot that its checkpoints play in
@@ -175,7 +179,7 @@ class JobLine(msgspec.Struct, frozen=True, tag="job-line"):
 class NewJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `jobs.start` takes: a run file, or what is to be in one. Paths are whole paths."""
 
-    run: str = ""  # an existing run.toml; of the rest then only title, slot, target_esr and front count
+    run: str = ""  # an existing run.toml or sweep.toml; of the rest then only title, slot, target_esr and front count
     recipe: str = "steer"
     preset: str = "fast"
     title: str = ""

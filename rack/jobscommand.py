@@ -36,8 +36,8 @@ def arguments(command: argparse.ArgumentParser) -> None:
         return one
 
     add("list", "what runs, what waits, what is over", id=False)
-    one = add("start", "put a run file into the queue", id=False)
-    one.add_argument("file", metavar="RUN.toml", help="as nafx-rack train writes it")
+    one = add("start", "put a run file or a sweep file into the queue", id=False)
+    one.add_argument("file", metavar="FILE.toml", help="as nafx-rack train writes it, or nafx-rack sweep takes it")
     one.add_argument("--slot", metavar="SLOT", default="", help="play each checkpoint in this slot")
     one.add_argument("--title", metavar="TEXT", default="", help="what to call it")
     one.add_argument("--target-esr", metavar="X", type=float, default=0.0, help="end when the validation reaches it")
@@ -139,8 +139,9 @@ def _show(server: Connection, args: argparse.Namespace) -> None:
 def _log(server: Connection, args: argparse.Namespace) -> None:
     text = server.get(f"jobs.{args.id}.log")
     if not args.json:
-        from .train import said
+        from . import sweep, train
 
+        said = sweep.said if server.get(f"jobs.{args.id}")["kind"] == "sweep" else train.said
         text = "\n".join(_said(said, each) for each in text.splitlines())
     print(text.rstrip())
 

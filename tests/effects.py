@@ -13,6 +13,7 @@ from jaxmodels.convnet import ConvNet, Linear
 from jaxmodels.convstack import ConvStack
 from jaxmodels.dsp.resample import at_rate
 from jaxmodels.effect import Chain, Effect, Knob, PerChannel
+from jaxmodels.evened import COARSE, Evened
 from jaxmodels.formats.nam_knobs import Encoded, inputs_of
 from jaxmodels.layers import Layers, Scaled, Spec
 from jaxmodels.levels import Levels
@@ -59,6 +60,12 @@ def resampled_tcn(own: int, rack: int) -> Effect:
 
 def small_micro(causal: bool) -> Effect:
     return MicroTCN(MicroTCN.Settings(blocks=3, width=4, kernel_size=4, dilation_growth=10, causal=causal))
+
+
+def evened() -> Effect:
+    """A steered network whose gain depends on where its controls stand."""
+    net = SteerableTCN(SteerableTCN.Settings(blocks=3, width=4, kernel_size=4))
+    return Evened(net, np.random.default_rng(0).uniform(-20, 6, (len(COARSE), len(COARSE))))
 
 
 def levelled() -> Effect:
@@ -162,6 +169,9 @@ EFFECTS: dict[str, Row] = {
     "steerable tcn on each channel": Row(
         lambda: PerChannel(SteerableTCN(SteerableTCN.Settings(blocks=3, width=4, kernel_size=4)), 2),
         {"blocks": (1, 70)},
+    ),
+    "evened tcn on each channel": Row(
+        lambda: PerChannel(evened(), 2), {"blocks": (1, 70), "length": 350, "gradients": False}
     ),
     "micro tcn": Row(lambda: small_micro(causal=True), {"blocks": (7,)}),
     "micro tcn, not causal": Row(lambda: small_micro(causal=False), {"blocks": (100,), "flat_response": False}),

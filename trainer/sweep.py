@@ -4,6 +4,9 @@ The study is all that the workers share: any number of them ask it for a trial, 
 figure that came of it. A worker says now and then that it still lives, by raising a number in its trial; one that falls
 silent, or whose process is seen to be gone, loses that trial alone: it is put back into the queue with its settings.
 No clocks are compared: how long a number has stood still everyone finds out for themselves.
+
+As in a run of the trainer, a file `<out>.stop` ends a worker beside it, and while there is a file `<out>.pause` it
+waits, the trial that it is at included.
 """
 
 from __future__ import annotations
@@ -14,12 +17,9 @@ import json
 import math
 import os
 import platform
-import queue
 import shutil
 import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -34,12 +34,12 @@ from optuna.trial import FrozenTrial, TrialState
 from . import study as studies
 from .config import TrainerError
 from .study import counts
+from .subrun import TICK, trained
 from .sweepfile import Sweep, load, run_of
 
 Report = Callable[[dict], None]
 Train = Callable[[Path], Generator[dict | None, None, None]]
 
-TICK = 0.5  # seconds between two looks at whether to stop, and at a study in which others work
 BEATS = 6  # signs of life in the time after which a worker counts as lost
 HOPELESS = 3  # trials that all fail end a sweep
 TRIES = 3  # of a trial that its worker never comes back from
@@ -66,16 +66,22 @@ def sweep(
     Path(plan.folder).mkdir(parents=True, exist_ok=True)
     study = studies.opened(plan, alone=not worker)
     watch = Watch(plan.lost_after)
-    ended = sum(counts(trial) and trial.state.is_finished() for trial in study.trials)
     report({
         "event": "sweep", "name": plan.name, "storage": studies.shown(plan), "folder": plan.folder,
-        "measure": plan.measure, "trials": plan.trials, "ended": ended,
+        "measure": plan.measure, "trials": plan.trials, "ended": _ended(study),
     })  # fmt: skip
-    while not stop():
+
+    def over() -> bool:
+        return stop() or _asked(plan.out, "stop")
+
+    while not over():
+        if _asked(plan.out, "pause"):
+            _wait(plan, report, over)
+            continue
         taken_up(study, watch, report)
         trial = claimed(study, plan)
         if trial is not None:
-            carried_out(study, trial, plan, report, stop, train or trained)
+            carried_out(study, trial, plan, report, over, train or trained)
         elif any(not each.state.is_finished() for each in study.get_trials(deepcopy=False)):
             time.sleep(TICK)  # others are at work; one of them may be lost
         else:
@@ -85,6 +91,22 @@ def sweep(
         report(studies.table(study, plan))
         if best:
             report(best)
+
+
+def _asked(out: str | Path, what: str) -> bool:
+    return Path(f"{out}.{what}").exists()
+
+
+def _wait(plan: Sweep, report: Report, over: Callable[[], bool]) -> None:
+    """Between two trials: until nobody wants a pause."""
+    report({"event": "paused"})
+    while _asked(plan.out, "pause") and not over():
+        time.sleep(TICK)
+    report({"event": "continued"})
+
+
+def _ended(study: Study) -> int:
+    return sum(counts(trial) and trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
 
 
 # --- the queue --------------------------------------------------------------------------------------------------------
@@ -204,7 +226,10 @@ def carried_out(
     except UpdateFinishedTrialError:
         report({**record, "state": "lost", "text": TAKEN})
         return
-    report({**record, "state": studies.STATES[state], "value": value, "seconds": seconds, "text": reason})
+    report({
+        **record, "state": studies.STATES[state], "value": value, "measure": plan.measure, "seconds": seconds,
+        "text": reason, "ended": _ended(study), "trials": plan.trials,
+    })  # fmt: skip
     best = keep_best(study, plan) if state == TrialState.COMPLETE else None
     if best and best["trial"] == trial.number:
         report(best)
@@ -216,7 +241,7 @@ def _tried(trial: Trial, plan: Sweep, report: Report, stop, train: Train) -> tup
     out = model_of(plan, trial.number)
     path = Path(f"{out}.toml")
     try:
-        _clean(out, "", ".log.jsonl", ".stop", ".checkpoint")
+        _clean(out, "", ".log.jsonl", ".stop", ".pause", ".checkpoint")
         path.write_text(tomlkit.dumps(run_of(plan, trial.params, out)))
     except OSError as error:
         raise TrainerError(f"{path}: cannot be written: {error.strerror or error}") from None
@@ -234,7 +259,7 @@ def _tried(trial: Trial, plan: Sweep, report: Report, stop, train: Train) -> tup
     except TrainerError as error:
         return TrialState.FAIL, None, str(error)
     finally:
-        _clean(out, ".stop", ".checkpoint")
+        _clean(out, ".stop", ".pause", ".checkpoint")
 
 
 def _followed(
@@ -246,6 +271,8 @@ def _followed(
     for record in records:
         if stop():
             raise Interrupted
+        if _asked(plan.out, "pause") != _asked(out, "pause"):
+            Path(f"{out}.pause").touch() if _asked(plan.out, "pause") else _clean(out, ".pause")
         if time.monotonic() - beaten >= plan.lost_after / BEATS:
             beat, beaten = beat + 1, time.monotonic()
             studies.attempt(trial.set_user_attr, "beat", beat)
@@ -259,7 +286,7 @@ def _followed(
                 if studies.attempt(studies.beaten, trial, least, range(mark + 1, reached + 1)):
                     Path(f"{out}.stop").touch()
                 mark = reached
-        if event in ("validation", "warning"):
+        if event in ("validation", "warning", "paused", "continued"):
             report({**record, "trial": trial.number})
         if event == "done":
             done = record
@@ -288,6 +315,8 @@ def keep_best(study: Study, plan: Sweep) -> dict | None:
         here = False
     if not here:
         return {**record, "host": best.user_attrs.get("worker", {}).get("host", ""), "file": file.name}
+    if out.exists() and _digest(out) == best.user_attrs["sha256"]:
+        return {**record, "out": str(out)}
     temporary = out.with_name(f".{out.name}-{os.getpid()}.tmp")
     try:
         shutil.copyfile(file, temporary)
@@ -314,53 +343,6 @@ def _clean(out: Path, *what: str) -> None:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-# --- the trainer ------------------------------------------------------------------------------------------------------
-
-
-def trained(path: Path) -> Generator[dict | None, None, None]:
-    """Run the trainer on a file, a process of its own; its records. Raises TrainerError with what it said last."""
-    errors = path.with_suffix(".errors")
-    with open(errors, "w") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "trainer", str(path)],
-            stdout=subprocess.PIPE,
-            stderr=said,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for us
-        )
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def read(stream) -> None:
-        for line in stream:
-            lines.put(line)
-        lines.put(None)
-
-    reader = threading.Thread(target=read, args=(process.stdout,), daemon=True)
-    reader.start()
-    try:
-        while True:
-            try:
-                line = lines.get(timeout=TICK)
-            except queue.Empty:
-                yield None
-                continue
-            if line is None:
-                break
-            yield json.loads(line)
-        status = process.wait()
-    finally:
-        process.kill()
-        process.wait()
-        reader.join()
-        assert process.stdout is not None
-        process.stdout.close()
-    if status:
-        text = [line for line in errors.read_text(errors="replace").splitlines() if line.strip()]
-        killed = f"the trainer was ended by signal {-status}; is there enough memory?"
-        raise TrainerError(killed if status < 0 else (text or ["the trainer failed"])[-1].removeprefix("trainer: "))
-    errors.unlink(missing_ok=True)
 
 
 def main() -> int:

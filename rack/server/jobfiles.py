@@ -1,7 +1,7 @@
 """A job on disk: its folder, what is written down of it, its run file, its curves and its checkpoints.
 
 jobs/ID/job.json       a `Kept`, replaced in one step
-jobs/ID/run.toml       what the trainer does; run-2.toml and so on for what came after
+jobs/ID/run.toml       what the trainer does; run-2.toml and so on for what came after; of a sweep, its sweep file
 jobs/ID/NAME.nafx      the model, the trainer's; checkpoints/0001.nafx and so on are what it was before
 jobs/ID/history.jsonl  a `JobRecord` a line;  log.jsonl: what the trainer said;  pair.json, spectrum.json
 """
@@ -95,14 +95,15 @@ def remove(id: str) -> None:
 
 def new(wanted: NewJob, now: str) -> Kept:
     """Make a job's folder and run file. Raises JobError."""
-    run, deliver = _run_of(wanted), ""
-    if wanted.run:
-        run, deliver = _read_run(Path(wanted.run))
-    data: dict[str, Any] = run.get("data") or {}
-    kind = str(run.get("recipe", "capture"))
+    run, deliver = _read_run(Path(wanted.run)) if wanted.run else (_run_of(wanted), "")
+    sweeps = "space" in run
+    data: dict[str, Any] = (run["run"] if sweeps else run).get("data") or {}
+    kind = "sweep" if sweeps else str(run.get("recipe", "capture"))
     title = wanted.title or _title(kind, data, deliver)
-    target = run.pop("target_esr", 0.0)  # the server's own business: it may be changed while the job runs
-    run["schedule"] = {"checkpoint_every": CHECKPOINT_S} | (run.get("schedule") or {})
+    target = 0.0
+    if not sweeps:
+        target = run.pop("target_esr", 0.0)  # the server's own business: it may be changed while the job runs
+        run["schedule"] = {"checkpoint_every": CHECKPOINT_S} | (run.get("schedule") or {})
     run["out"] = f"{_slug(title)}.nafx"
     try:
         place = _free_folder(kind)
@@ -113,7 +114,7 @@ def new(wanted: NewJob, now: str) -> Kept:
         id=place.name,
         kind=kind,
         title=title,
-        preset=str(run.get("preset", "fast")),
+        preset="" if sweeps else str(run.get("preset", "fast")),
         run=str(place / "run.toml"),
         model=str(place / run["out"]),
         dry=data.get("folder") or data.get("dry") or "",
@@ -163,21 +164,43 @@ def budget(minutes: float, steps: int) -> dict[str, Any]:
 
 
 def _read_run(path: Path) -> tuple[dict[str, Any], str]:
-    """A user's run file with whole paths, and where it wants its model. Raises JobError."""
+    """A user's run or sweep file with whole paths, and where it wants its model. Raises JobError."""
+    run, home = _read_toml(path), path.absolute().parent
+    if not isinstance(run.get("out"), str):
+        raise JobError(f"{path}: needs out, the model file to write; see nafx-rack train --help")
+    if "space" not in run:
+        return _whole(run, path), str(home / run["out"])
+    said = run.get("run")
+    inner, where = (_read_toml(home / said), home / said) if isinstance(said, str) else (said, path)
+    if not isinstance(inner, dict):
+        raise JobError(f"{path}: needs run, a run file or its keys as a table; see nafx-rack sweep --help")
+    run["run"] = _whole(inner, where)
+    run["name"] = run.get("name") or Path(run["out"]).stem
+    for name in ("storage", "folder"):
+        if isinstance(run.get(name), str) and run[name] and "://" not in run[name]:
+            run[name] = str(home / run[name])
+    return run, str(home / run["out"])
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        run = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except OSError as error:
         raise JobError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise JobError(f"{path}: {error}") from None
+
+
+def _whole(run: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The keys of a run file at this path, its paths made whole. Raises JobError."""
     data = run.get("data") or {}
-    if not isinstance(run.get("out"), str) or not isinstance(data, dict):
-        raise JobError(f"{path}: needs out, the model file to write, and [data]; see nafx-rack train --help")
+    if not isinstance(data, dict):
+        raise JobError(f"{path}: [data] must be a table; see nafx-rack train --help")
     for table, names in ((data, ("dry", "wet", "folder", "control")), (run, ("start_from",))):
         for name in names:
             if isinstance(table.get(name), str) and table[name] not in ("", "channels"):
                 table[name] = str(path.absolute().parent / table[name])
-    return run, str(path.absolute().parent / run["out"])
+    return run
 
 
 def write_run(path: Path, run: dict[str, Any]) -> None:

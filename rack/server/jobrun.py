@@ -16,11 +16,11 @@ import msgspec
 from ..jobs import JobLine, JobRecord, Spectrum, grade
 from ..paths import write_atomically
 from ..shared import Shared
-from . import jobfiles
+from . import jobfiles, jobsweep
 from .calm import Calm
 from .jobfiles import JobError, Kept
 from .jobtable import Table
-from .trainee import TRAINER, Trainee
+from .trainee import SWEEPER, TRAINER, Trainee
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +43,11 @@ class Runner:
         in_use: Callable[[], set[str]],
         over: Callable[[Kept], None],
         command: Sequence[str] = TRAINER,
+        sweeper: Sequence[str] = SWEEPER,
     ):
         self._table, self._shared, self._say, self._tell = table, shared, say, tell
-        self._wake, self._in_use, self._over, self._command = wake, in_use, over, command
+        self._wake, self._in_use, self._over = wake, in_use, over
+        self._command, self._sweeper = command, sweeper
         self._trainee: Trainee | None = None
         self._active = ""
         self._calm = Calm()
@@ -102,7 +104,9 @@ class Runner:
         self._active, self._done = job.id, {}
         self._calm.begin()
         hear, end = partial(self._heard, job.id), partial(self._ended, job.id)
-        self._trainee = Trainee(run, Path(job.model), hear, end, self._command)
+        sweeps = job.kind == "sweep"
+        command = (*self._sweeper, str(run)) if sweeps else (*self._command, str(run), "--resume", "--pictures")
+        self._trainee = Trainee(command, Path(job.model), hear, end)
         try:
             self._trainee.start()
         except OSError as error:
@@ -132,14 +136,18 @@ class Runner:
     def _heard(self, id: str, record: dict[str, Any]) -> None:
         if id not in self._table:
             return
-        kept = self._table[id]
-        job = kept.job
+        job = self._table[id].job
         with suppress(OSError):  # a full disk is the trainer's to report
             jobfiles.append(id, "log.jsonl", record)
+        for each in jobsweep.as_training(record, job.last) if job.kind == "sweep" else [record]:
+            self._take(self._table[id], each)
+
+    def _take(self, kept: Kept, record: dict[str, Any]) -> None:
+        id, job = kept.job.id, kept.job
         match record.get("event"):
             case "start":
                 network = (record.get("network") or {}).get("kind", "")
-                words = f"{network}, {record.get('parameters', 0)} parameters" if network else ""
+                words = f"{network}, {record.get('parameters', 0)} parameters" if network else record.get("words", "")
                 note = "" if job.state == "running" else job.note
                 self._table.change(id, network=words, note=note)
             case "validation":

@@ -28,7 +28,8 @@ from .jobrun import Runner
 from .jobtable import Table
 from .slotkeys import integer, number
 from .state import State, World
-from .trainee import TRAINER
+from .superjobs import Superjobs
+from .trainee import SWEEPER, TRAINER
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +52,10 @@ class Host(NamedTuple):
 class Jobs:
     """All jobs, and the one trainer that runs."""
 
-    def __init__(self, host: Host, command: Sequence[str] = TRAINER):
+    def __init__(self, host: Host, command: Sequence[str] = TRAINER, sweeper: Sequence[str] = SWEEPER):
         self._host, say = host, host.clients.notice
         self._table = Table(host.show, say)
+        self.superknob = Superjobs(host.show, lambda: host.set("superknob.train", "cancel"))
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task] = set()
         self._runner = Runner(
@@ -65,6 +67,7 @@ class Jobs:
             lambda: jobslots.in_use(host.state()),
             self._over,
             command,
+            sweeper,
         )
         self._listening = Listening(self._table, host.state, host.world, host.commit, say)
         self._pairs = pairs.Pairs(host.state, host.set, say)
@@ -118,7 +121,9 @@ class Jobs:
 
     def view(self) -> tuple[Job, ...]:
         """The queue, then what is over, the newest first."""
-        return self._table.view()
+        found = (*self._table.view(), *self.superknob.view())
+        over = sorted((job for job in found if job.state not in LIVE), key=lambda job: job.created, reverse=True)
+        return (*(job for job in found if job.state in LIVE), *over)
 
     def get(self, key: str) -> Any:
         """What stands at a key that begins with `jobs`. Raises JobError."""
@@ -126,6 +131,8 @@ class Jobs:
         if not rest:
             return msgspec.to_builtins(self.view())
         id, _, what = rest.partition(".")
+        if id in self.superknob:
+            return self.superknob.get(id, what)
         job = self._table.find(id).job
         there: dict[str, Callable[[], Any]] = {
             "": lambda: job,
@@ -153,8 +160,10 @@ class Jobs:
         }  # fmt: skip
         if name not in known:
             raise JobError(f"{key[:100]}: no such key{nearest(key[:100], JOB_KEYS)}")
+        id = _id(value)
         try:
-            answer = known[name](value)
+            ours = isinstance(id, str) and id.partition(" ")[0] in self.superknob
+            answer = self.superknob.set(name, id.partition(" ")[0]) if ours else known[name](value)
             if asyncio.iscoroutine(answer):
                 answer = await answer
         except ValueError as error:
@@ -257,6 +266,8 @@ class Jobs:
         minutes = number(asked.get("minutes", 0.0), "minutes must be a number")
         if kept.job.state in LIVE:
             raise ValueError(f"{kept.job.id} is {kept.job.state}; it can be trained longer when it is over")
+        if kept.job.kind == "sweep":
+            raise ValueError(f"{kept.job.id} is a sweep; start another with more trials, or train its best model on")
         schedule = jobfiles.budget(minutes, 0) | ({"early": 0.0} if kept.job.kind == "steer" else {})
         self._leg(kept, {"schedule": schedule}, "continued")
 

@@ -35,10 +35,8 @@ class Table:
         return self._jobs[id]
 
     def view(self) -> tuple[Job, ...]:
-        """The queue, then what is over, the newest first."""
-        live = [kept.job for kept in self if jobfiles.in_queue(kept)]
-        over = [kept.job for kept in self if not jobfiles.in_queue(kept)]
-        return (*live, *sorted(over, key=lambda job: job.created, reverse=True))
+        """All of them, those of the queue in its order."""
+        return tuple(kept.job for kept in self)
 
     def find(self, id: Any) -> Kept:
         """The job that somebody names. Raises JobError."""

@@ -20,6 +20,7 @@ from .glide import TICK_S, advance
 from .lessons import Say
 from .loudness import WORTH_DB, Side
 from .state import State, World, trim_db
+from .superjobs import Superjobs
 from .teach import CancelTraining, TeachEffect, Train, taught
 
 LISTEN_S = 0.06  # shorter than the scope's ring
@@ -42,9 +43,10 @@ class Performing:
         to_workshop: Callable[[Teach], Any],
         notice: Callable[[str, str], Any],
         shared: Shared,
+        jobs: Superjobs,
     ):
         self._world, self._state, self._commit = world, state, commit
-        self._to_workshop, self._notice = to_workshop, notice
+        self._to_workshop, self._notice, self._jobs = to_workshop, notice, jobs
         self._tickets = itertools.count(-1, -1)  # those of slots count upwards
         self._lesson: _Lesson | None = None
         self._shared = shared
@@ -58,7 +60,7 @@ class Performing:
                 self._train(anew)
             case CancelTraining():
                 if self._lesson:
-                    self._over("info", "training is cancelled; what was learned before plays on")
+                    self._over("info", "training is cancelled; what was learned before plays on", "stopped")
             case Say(text, level):
                 self._notice(level, text)
 
@@ -70,6 +72,9 @@ class Performing:
         superknob, ticket = state.scene.rack.superknob, next(self._tickets)
         mapping = None if anew else superknob.mapping
         examples = driving(state, self._world).taught
+        if self._lesson:
+            self._jobs.end(self._lesson.name, "stopped", "overtaken by a newer training")
+        self._jobs.begin(state.scene.name, len(examples.examples))
         self._lesson = _Lesson(Teach(ticket, examples, mapping, seed=-ticket if anew else 0), state.scene.name)
         self._commit(replace(state, training=True))
         self._to_workshop(self._lesson.order)
@@ -82,6 +87,7 @@ class Performing:
         count = len(lesson.order.examples.examples)
         done = f"trained on {count} example{'s' * (count != 1)} in {message.seconds:.1f} s"
         worst = max(message.residuals, default=0.0)
+        self._jobs.done(lesson.name, message)
         self._over("info", f"{done}; the worst is missed by {worst:.3f} of a knob's travel")
         self._commit(taught(self._state(), self._world, lesson.name, message.mapping))
         for remark in message.remarks:
@@ -95,7 +101,9 @@ class Performing:
             self._over("error", f"SuperKnob: {message.error}; what was learned before plays on")
         return True
 
-    def _over(self, level: str, text: str) -> None:
+    def _over(self, level: str, text: str, state: str = "failed") -> None:
+        if self._lesson:
+            self._jobs.end(self._lesson.name, state, text)
         self._lesson = None
         self._commit(replace(self._state(), training=False))
         self._notice(level, text)

@@ -27,7 +27,7 @@ from .clients import Clients
 from .devices import DeviceWatch
 from .driving import super_view
 from .hints import Hints, in_words
-from .jobs import TRAINER, Host, Jobs
+from .jobs import SWEEPER, TRAINER, Host, Jobs
 from .journal import journal_of, write_journal
 from .keys import ChangeError, ResetMeters, Save, Stop, change, get
 from .librarykeys import MakeAhead, Mark, WatchFolder
@@ -59,6 +59,7 @@ class Server:
         workshop: Sequence[str] = children.WORKSHOP,
         scanner: Sequence[str] = children.SCANNER,
         trainer: Sequence[str] = TRAINER,
+        sweeper: Sequence[str] = SWEEPER,
     ):
         self.shelf = Shelf(scanner, lambda level, text: self.clients.notice(level, text))
         self.world = world.world(boxes, self.shelf)
@@ -68,14 +69,20 @@ class Server:
         self.meters, self.hints = Meters(self.shared), Hints()
         self.clients = Clients(self._view, self._telemetry, self.set, self._get)
         host = Host(lambda: self.state, self.world, self._commit, self._show, self.set, self.clients, self.shared)
-        self.jobs = Jobs(host, trainer)
+        self.jobs = Jobs(host, trainer, sweeper)
         self.engine = Child("engine", engine, FromEngine, self._from_engine, self._engine_died, fds=(self.shared.fd,))
         self.workshop = Child("workshop", workshop, FromWorkshop, self._from_workshop, self._workshop_died, nice=10)
         self.planner = Planner(self.shared.targets, self.workshop.send, self._to_engine, self._at_rest)
         self.maps = Maps(self.clients, self.planner, self.workshop.send, lambda: self.state, self.world)
         self.devices = DeviceWatch(self._device_is_back)
         self.performing = Performing(
-            self.world, lambda: self.state, self._commit, self.workshop.send, self.clients.notice, self.shared
+            self.world,
+            lambda: self.state,
+            self._commit,
+            self.workshop.send,
+            self.clients.notice,
+            self.shared,
+            self.jobs.superknob,
         )
         self.stream = planned.stream(self.state)  # the one that the engine has been told to play
         self._view_before = self._view()

@@ -16,6 +16,7 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 TRAINER = (sys.executable, "-m", "trainer")
+SWEEPER = (sys.executable, "-m", "trainer.sweep")
 NICE = 19
 LONGEST_LINE = 1 << 24  # bytes
 PAUSE_S = 3.0  # a trainer that is to go has so long to write its checkpoint
@@ -38,17 +39,16 @@ def launched(*command: str) -> tuple[str, ...]:
 
 
 class Trainee:
-    """Runs `command RUN --resume --pictures`; `on_record` gets each JSON line, `on_end` exit status and last words."""
+    """Runs a command that makes `out`; `on_record` gets each JSON line, `on_end` exit status and last words."""
 
     def __init__(
         self,
-        run: Path,
+        command: Sequence[str],
         out: Path,
         on_record: Callable[[dict[str, Any]], None],
         on_end: Callable[[int, str], None],
-        command: Sequence[str] = TRAINER,
     ):
-        self.out, self._run, self._command = out, run, tuple(command)
+        self.out, self._command = out, tuple(command)
         self._on_record, self._on_end = on_record, on_end
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task | None = None
@@ -61,8 +61,9 @@ class Trainee:
         return self._process.pid if self._process and self._process.returncode is None else None
 
     def start(self) -> None:
-        """Start the process; what it says comes later."""
-        self.ask("stop", False)
+        """Start the process; what it says comes later. What its predecessor was asked for is over."""
+        for what in ("stop", "pause"):
+            self.ask(what, False)
         self._task = asyncio.create_task(self._live())
 
     async def _live(self) -> None:
@@ -71,7 +72,7 @@ class Trainee:
         try:
             with open(words, "wb") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    *launched(*self._command, str(self._run), "--resume", "--pictures"),
+                    *launched(*self._command),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=log,

@@ -18,6 +18,7 @@ from jaxmodels.blend import Alignment, Blend, BlendSettings, Through, align, rem
 from jaxmodels.boxes import checked, make
 from jaxmodels.dsp.resample import at_rate
 from jaxmodels.effect import Effect
+from jaxmodels.evened import Evened, makeup_db, steered
 from jaxmodels.formats import Facts
 from jaxmodels.levels import CaptureSettings, Interface, Levels, Play, gains, loudness_db, response
 from rack.catalogue import KnobInfo
@@ -63,6 +64,10 @@ def _capture(path: str, settings: CaptureSettings, rate: int, channels: int, int
         "fast_tanh": settings.fast_tanh,
     }
     model, facts = (load(path, **options), _facts(path)) if path else (Through(), Facts())
+    evened = ()
+    if settings.auto_gain and steered(model):
+        makeup = np.array(_kept(("make-up", _content(path), options), list, lambda: makeup_db(model).tolist()))
+        model, evened = Evened(model, makeup), (f"auto-gain {makeup.min():+.1f} to {makeup.max():+.1f} dB",)
     box = at_rate(model, rate, channels)
 
     def levels(input_db: float = 0.0, output_db: float = 0.0) -> Levels:
@@ -76,7 +81,7 @@ def _capture(path: str, settings: CaptureSettings, rate: int, channels: int, int
     effect = levels(found.input_db, found.output_db)
     own = model.sample_rate
     resampled = (f"trained at {own} Hz, resampled to {rate} Hz",) if own not in (None, rate) else ()
-    return Made(effect, own, found.input_db if path else None, (*resampled, *found.remarks))
+    return Made(effect, own, found.input_db if path else None, (*resampled, *evened, *found.remarks))
 
 
 def _blend(settings: BlendSettings, rate: int, channels: int, interface: Interface, play: Play) -> Made:
@@ -84,7 +89,7 @@ def _blend(settings: BlendSettings, rate: int, channels: int, interface: Interfa
     legs, words = [], []
     for side in ("a", "b"):
         said = {name: getattr(settings, f"{name}_{side}") for name in ("level", "sample_rate", "submodel")}
-        own = CaptureSettings(**said, fast_tanh=settings.fast_tanh)
+        own = CaptureSettings(**said, fast_tanh=settings.fast_tanh, auto_gain=settings.auto_gain)
         legs.append(_capture(getattr(settings, f"model_{side}"), own, rate, channels, interface, play))
         words += [f"{side}: {remark}" for remark in legs[-1].remarks]
     a, b = legs

@@ -155,8 +155,9 @@ def server(arguments: list[str]) -> int:
     trainee.NICE = 0  # a polite trainer would wait for ever on a machine that tests keep busy
     fake = (sys.executable, "-m", "tests.rack.fakes")
     trainer = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
-    children = {"engine": (*fake, "engine"), "workshop": (*fake, "workshop"), "scanner": (), "trainer": trainer}
-    return main(arguments, boxes=CATALOGUE, **children)
+    sweeper = (sys.executable, str(Path(__file__).with_name("fake_sweeper.py")))
+    children = {"engine": (*fake, "engine"), "workshop": (*fake, "workshop"), "scanner": ()}
+    return main(arguments, boxes=CATALOGUE, **children, trainer=trainer, sweeper=sweeper)
 
 
 if __name__ == "__main__":

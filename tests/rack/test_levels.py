@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from jaxmodels import apply, save
 from jaxmodels.effect import default_positions
-from jaxmodels.levels import Interface, loudness_db, response
+from jaxmodels.levels import Interface, guitar_signal, loudness_db, response
 from jaxmodels.recurrent import LSTM, Settings
+from jaxmodels.tcn import SteerableTCN
 from rack import config, tomlfile
 from rack.catalogue import KnobInfo, catalogue
 from rack.protocol import BoxSpec, Build, Built, SlotView, Stream
@@ -144,6 +145,36 @@ def test_loudness_is_measured_once(tmp_path, monkeypatch):
     network(tmp_path / "a.nafx", 2)
     with pytest.raises(TypeError):
         made(spec, RATE, 1)
+
+
+def steered_network(path: Path, seed: int) -> str:
+    settings = SteerableTCN.Settings(blocks=3, width=4, kernel_size=3)
+    save(path, SteerableTCN(settings, rngs=nnx.Rngs(seed)))
+    return str(path)
+
+
+def test_a_steered_model_has_auto_gain_unless_it_is_turned_off(tmp_path, monkeypatch):
+    spec = BoxSpec("model", steered_network(tmp_path / "a.nafx", 1))
+    found = made(spec, RATE, 1)
+    assert [remark for remark in found.remarks if remark.startswith("auto-gain ")] and found.sample_rate == 44100
+    off = made(replace(spec, settings={"auto_gain": False}), RATE, 1)
+    assert not [remark for remark in off.remarks if "auto-gain" in remark]
+    corner = np.array([1.0, 0.0, 0.5, 0.5], np.float32)  # two controls, two trims
+    x = guitar_signal(RATE)[:9600]
+    even, raw = (np.asarray(apply(box.effect, x, corner)) for box in (found, off))
+    assert np.abs(even.mean()) < np.abs(raw.mean()) and np.isfinite(even).all()
+    monkeypatch.setattr(boxes, "makeup_db", None)
+    assert made(spec, RATE, 1).remarks == found.remarks, "it is measured once"
+
+
+def test_the_checkpoints_of_a_steered_model_share_a_program(tmp_path):
+    workshop = build.Workshop(tmp_path)
+    built = [
+        workshop.order(Build(n, BoxSpec("model", steered_network(tmp_path / f"{n}.nafx", n)), 1, RATE, 64))
+        for n in (1, 2)
+    ]
+    one, other = (each for each in built if isinstance(each, Built))
+    assert one.program == other.program and other.cached and one.arrays != other.arrays
 
 
 def test_the_workshop_measures_with_the_program_that_will_play(tmp_path):

@@ -52,29 +52,35 @@ def test_many_draws_are_met_in_time(dimensions, draws):
             low, high = ranges(positions, values, line)
             y = played(found, line, values)
             stray.append(max((low - y).max(), (y - high).max()))
-    assert np.mean(np.array(rmse) <= 0.005) >= 0.95
+    met = np.mean(np.array(rmse) <= 0.005)
+    print(f"\n{draws} draws with {dimensions} knob(s): {met:.0%} within .005, the worst {max(rmse):.4f}; "
+          f"{np.median(seconds):.3f} s each, {max(seconds):.3f} at most")  # fmt: skip
+    assert met >= 0.95
     assert np.quantile(seconds, 0.95) < 0.5 and max(seconds) < 1.0
     if stray:  # no knob leaves the range between the two examples around it by more than this
         assert np.median(stray) < 0.02 and max(stray) < 0.05
 
 
-def reference(positions, values, rng, steps=20_000):
-    """MagicKnob's net and its stop rule: 1 -> K sigmoids -> K, gradient descent until the loss falls by < 1e-6."""
+def reference(positions, values, rng, steps, stops=True):
+    """What MagicKnob learns: 1 -> K sigmoids -> K, plain gradient descent on all examples; its rmse and its steps.
+
+    `stops` is its rule: it ends where the loss falls by less than 1e-6 in a step.
+    """
     knobs = values.shape[1]
     w, b = rng.uniform(-1, 1, (1, knobs)), rng.uniform(-1, 1, knobs)
     v, c = (rng.uniform(-1, 1, shape) / np.sqrt(knobs) for shape in ((knobs, knobs), knobs))
     before = np.inf
-    for _ in range(steps):
+    for step in range(steps + 1):
         hidden = 1 / (1 + np.exp(-(positions @ w + b)))
         error = hidden @ v + c - values
         loss = np.mean(error**2)
-        if before - loss < 1e-6:
+        if step == steps or stops and before - loss < 1e-6:
             break
         before, slope = loss, 2 * error / error.size
         inner = slope @ v.T * hidden * (1 - hidden)
         v, c = v - 0.01 * hidden.T @ slope, c - 0.01 * slope.sum(axis=0)
         w, b = w - 0.01 * positions.T @ inner, b - 0.01 * inner.sum(axis=0)
-    return np.sqrt(np.mean((1 / (1 + np.exp(-(positions @ w + b))) @ v + c - values) ** 2))
+    return np.sqrt(loss), step
 
 
 @pytest.mark.parametrize(
@@ -83,18 +89,31 @@ def reference(positions, values, rng, steps=20_000):
      (3, 6, 0.001, 0.08), (5, 6, 0.001, 0.25), (8, 6, 0.009, 1.0)],
 )  # fmt: skip
 def test_every_row_of_the_reference_table_is_reached_or_bettered(count, knobs, reached, seconds):
-    """The figures are those of a 16-unit net with Adam, measured for these shapes elsewhere; medians of five draws."""
+    """`reached` and `seconds` are those of a 16-unit net with Adam, measured for these shapes elsewhere.
+
+    The other two columns are run here on the same examples: MagicKnob's rule, and 20,000 of its steps without that.
+    """
     rng = np.random.default_rng(count * 10 + knobs)
     fit(*draw(rng, 1, count, knobs))
-    ours, theirs, took = [], [], []
+    columns: dict[str, list] = {"ours": [], "seconds": [], "rule": [], "steps": [], "its seconds": []}
     for _ in range(5):
         positions, values = draw(rng, 1, count, knobs)
         start = time.process_time()
-        ours.append(fit(positions, values).rmse)
-        took.append(time.process_time() - start)
-        theirs.append(reference(positions, values, rng))
-    assert np.median(ours) <= reached and np.median(took) <= seconds
-    assert max(np.array(ours) / theirs) < 0.2
+        ours, between = fit(positions, values).rmse, time.process_time()
+        rule, steps = reference(positions, values, rng, 1_000_000)
+        row = (ours, between - start, rule, steps, time.process_time() - between)
+        for column, figure in zip(columns.values(), row, strict=True):
+            column.append(figure)
+    start = time.process_time()
+    patient, _ = reference(positions, values, rng, 20_000, stops=False)
+    spent = time.process_time() - start
+    ours, rule = np.array(columns["ours"]), np.array(columns["rule"])
+    middle, took, missed, steps, rule_took = (np.median(column) for column in columns.values())
+    print(f"\n{count} x {knobs}: ours {middle:.4f} in {took:.3f} s; its rule {missed:.3f} in {steps:.0f} steps, "
+          f"{rule_took:.3f} s; without it {patient:.3f} in {spent:.2f} s")  # fmt: skip
+    assert middle <= reached and took <= seconds
+    assert (ours < 0.2 * rule).all() and ours[-1] <= patient
+    assert missed > 0.05, "the reference misses its examples, as it is known to"
 
 
 def test_the_ends_of_the_knobs_are_reached():

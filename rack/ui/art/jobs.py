@@ -64,7 +64,7 @@ def about(job: Job, glyphs: Glyphs) -> list[Row]:
     last = job.last
     how: list[str] = [preset_words(job.kind, job.preset), job.network]
     if last is not None:
-        spent = f"step {last.step:,}, {clock(last.seconds)} so far"
+        spent = f"{'trial' if job.kind == 'sweep' else 'step'} {last.step:,}, {clock(last.seconds)} so far"
         left = f"{clock(last.eta)} left" if last.eta is not None and job.state == "running" else ""
         pace = f"{last.rate:.0f}x real time" if last.rate and job.state == "running" else ""
         how = [spent, left, pace, job.network]
@@ -103,6 +103,8 @@ def next_step(job: Job | None, slot: str) -> str:
     """What to do now, in a line; `slot` is the one in focus."""
     if job is None:
         return "n: choose a dry and a wet recording to learn from"
+    if job.kind == "superknob":
+        return "s stops it" if job.state in LIVE else "turn the SuperKnob: R, s; t trains it on"
     heard = job.slot and job.playing >= 0
     if job.comparing != "off":
         other = "the model" if job.comparing == "original" else "the original"
