@@ -31,7 +31,7 @@ TAKE_S = 3  # of the recording, learned from and played round and round; a check
 SETTLE_S = 0.5  # after which nothing of what played before is heard
 EXAMPLES = ((0.0, 0.2, 0.8), (0.5, 0.9, 0.5), (1.0, 0.4, 0.1))  # SuperKnob, drive, tone
 NEARER = 0.8  # of the first checkpoint's distance to the target is the last one's at most
-MINUTES = "1.5"
+MINUTES, STEPS = "4", (20, 80)  # of training at most; after so many steps the pad is moved, and the training ended
 PATIENCE_S = 300.0  # on a busy machine
 
 # The server as it is, but that it does not make way for what else a machine does while tests run.
@@ -168,7 +168,7 @@ def alone_in_a_new_slot(tmux: Tmux, rack: connect.Connection, take: Path) -> Non
         tmux.press("Space")
         until(lambda slot=slot: rack.get(f"{slot}.bypass"), f"{slot} is bypassed")
     tmux.press("i")
-    tmux.wait("source")
+    tmux.wait("What is plugged into the sound card")
     typed(tmux, "file")
     tmux.wait("sound file")
     typed(tmux, str(take / "dry.wav"))
@@ -196,9 +196,9 @@ def learn(tmux: Tmux, rack: connect.Connection, take: Path) -> str:
     recording = rack.get("record")
     first = a_round(rack, id, after=-1)
     tmux.wait("play! x compares with the original", "the newest")
-    until(lambda: rack.get(f"jobs.{id}")["last"]["done"] > 0.4, "some of the time")
+    until(lambda: rack.get(f"jobs.{id}")["last"]["step"] >= STEPS[0], "some steps")
     move_the_pad(tmux, rack)
-    until(lambda: rack.get(f"jobs.{id}")["last"]["done"] > 0.9, "nearly all of the time")
+    until(lambda: rack.get(f"jobs.{id}")["last"]["step"] >= STEPS[1], "enough steps")
     tmux.press("s")
     until(lambda: rack.get(f"jobs.{id}")["state"] in ("stopped", "done"), "it stops and keeps the best")
     last = a_round(rack, id, after=first.number)
@@ -236,7 +236,7 @@ def leave(tmux: Tmux, rack: connect.Connection) -> None:
     """Everything ends, and the terminal with it."""
     rack.close()
     tmux.press("Q")
-    tmux.wait("Stop the sound, the server and everything it runs?")
+    tmux.wait("Stop the sound, the server")
     tmux.press("y")
     until(lambda: not tmux.running and connect.holder(paths.lock_path()) is None, "nothing runs any more")
 

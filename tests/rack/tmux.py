@@ -47,7 +47,7 @@ class Tmux:
         """These characters, one after another."""
         self._do("send-keys", "-l", text)
 
-    def wait(self, *words: str, limit_s: float = 60.0) -> str:
+    def wait(self, *words: str, limit_s: float = 120.0) -> str:
         """The screen, as soon as all of these words are on it."""
         end = time.monotonic() + limit_s
         while not all(word in (screen := self.screen) for word in words):

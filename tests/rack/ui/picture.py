@@ -2,6 +2,7 @@
 
 python -m tests.rack.ui.picture FOLDER           every screen at three sizes, on a scripted server
 python -m tests.rack.ui.picture FOLDER --live    the README's pictures: a rack that really plays
+python -m tests.rack.ui.picture FOLDER --live train T g    the running rack as `train`, after the keys T and g
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def render(app: App, path: Path, colours: int = 0) -> None:
                 if style and style.underline:
                     draw.line((x, y + height - 3, x + width - 1, y + height - 3), fill=fore, width=2)
                 column += 1
-    image.save(path)
+    image.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)  # a terminal has few colours
 
 
 def _glyph(draw, glyph: str, x: int, y: int, fore, font) -> None:
@@ -123,8 +124,8 @@ async def screens(folder: Path) -> None:
                         render(app, folder / f"{name}-{columns}x{rows}.png")
 
 
-async def live(folder: Path) -> None:
-    """The running rack, or the shipped `nemo` where none runs, at the two sizes that the README shows."""
+async def live(folder: Path, name: str = "rack", keys: tuple[str, ...] = ("right", "right")) -> None:
+    """The running rack, or the shipped `nemo` where none runs, after these keys, at the two sizes of the README."""
     from rack import connect, paths
     from rack.ui.terminal import RackApp
 
@@ -134,13 +135,17 @@ async def live(folder: Path) -> None:
         for columns, rows in ((80, 24), (140, 40)):
             app = RackApp(str(paths.socket_path()), glyphs="unicode", rate_hz=30)
             async with app.run_test(size=(columns, rows)) as pilot:
-                await pilot.press("right", "right")
+                for key in keys:
+                    await pilot.press(key)
+                    await asyncio.sleep(0.5)  # a page may have to be made
                 await asyncio.sleep(4)
                 await pilot.pause()
-                render(app, folder / f"rack-{columns}x{rows}.png")
+                render(app, folder / f"{name}-{columns}x{rows}.png")
 
 
 if __name__ == "__main__":
     place = Path(sys.argv[1] if len(sys.argv) > 1 else "screens")
     place.mkdir(parents=True, exist_ok=True)
-    asyncio.run(live(place) if "--live" in sys.argv else screens(place))
+    named = sys.argv[sys.argv.index("--live") + 1 :] if "--live" in sys.argv else []
+    wanted = live(place, named[0], tuple(named[1:])) if named else live(place) if "--live" in sys.argv else None
+    asyncio.run(wanted or screens(place))
