@@ -19,6 +19,7 @@ from jaxmodels.levels import Levels
 from jaxmodels.pedalnet import PedalNet
 from jaxmodels.recurrent import GRU, LSTM
 from jaxmodels.recurrent import Settings as Recurrent
+from jaxmodels.steady import Steady
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from jaxmodels.wavenet import WaveNet
 from tests.wavenets import SMALL, STEERED, settings
@@ -64,6 +65,12 @@ def small_micro(causal: bool) -> Effect:
 def levelled() -> Effect:
     """A capture that is calibrated, turned over and late."""
     return Levels(LSTM(Recurrent(inputs=2, hidden=4)), input_db=-3.0, output_db=4.0, inverted=True, delay=37)
+
+
+def steadied() -> Effect:
+    """A steered network whose offset is taken away."""
+    settings = SteerableTCN.Settings(blocks=2, width=4, kernel_size=4, dilation_growth=10)
+    return Steady(SteerableTCN(settings), 48000)
 
 
 def blended() -> Effect:
@@ -144,6 +151,7 @@ EFFECTS: dict[str, Row] = {
     ),
     "gru": Row(lambda: GRU(Recurrent(inputs=2, hidden=8)), {"blocks": (4, 175)}),
     "lstm on each channel": Row(lambda: PerChannel(LSTM(Recurrent(inputs=2, hidden=8)), 2), {"blocks": (2, 100)}),
+    "steady": Row(steadied, {"blocks": (1, 70), "length": 350}),
     "levels": Row(levelled, {"blocks": (1, 70), "length": 350}),
     "blend": Row(blended, {"blocks": (1, 70), "length": 350}),
     "blend by hand, stereo": Row(

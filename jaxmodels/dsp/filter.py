@@ -52,6 +52,18 @@ def cascade(state: Float[Array, "S 2 C"], x: Block, rows: Float[Array, "T 6*S"])
     return y, jnp.stack([jnp.stack(pair) for pair in carry])
 
 
+def high_passed(state: Float[Array, "2 C"], x: Block, rows: Float[Array, "T 2"]) -> tuple[Block, Float[Array, "2 C"]]:
+    """A first-order high-pass: of each change of the input a share, and of the last output a share, both in `rows`."""
+    change = jnp.concatenate([x[:1] - state[:1], x[1:] - x[:-1]])
+
+    def one(y, sample):
+        y = sample[0] + sample[1] * y
+        return y, y
+
+    last, y = lax.scan(one, state[1], (change * rows[:, :1], rows[:, 1:]))
+    return y, jnp.stack([x[-1], last])
+
+
 def _tan(cutoff_hz, rate: int):
     """tan(pi f / rate) of a knob's cutoff, held below Nyquist."""
     return jnp.tan(jnp.pi * jnp.minimum(cutoff_hz / rate, HIGHEST))
@@ -86,15 +98,7 @@ class DCBlock(nnx.Module):
         return jnp.concatenate([1 / (1 + g), (1 - g) / (1 + g)], axis=1)
 
     def step(self, state, x, knobs):
-        rows = when_moving(self._rows, knobs)
-        change = jnp.concatenate([x[:1] - state[:1], x[1:] - x[:-1]])
-
-        def one(y, sample):
-            y = sample[0] + sample[1] * y
-            return y, y
-
-        last, y = lax.scan(one, state[1], (change * rows[:, :1], rows[:, 1:]))
-        return y, jnp.stack([x[-1], last])
+        return high_passed(state, x, when_moving(self._rows, knobs))
 
 
 class LowPass(nnx.Module):

@@ -20,6 +20,8 @@ from jaxmodels.dsp.resample import at_rate
 from jaxmodels.effect import Effect
 from jaxmodels.formats import Facts
 from jaxmodels.levels import CaptureSettings, Interface, Levels, Play, gains, loudness_db, response
+from jaxmodels.steady import Steady
+from jaxmodels.tcn import SteerableTCN
 from rack.catalogue import KnobInfo
 from rack.config import BLEND, MODEL
 from rack.paths import cache_folder, write_atomically
@@ -64,6 +66,8 @@ def _capture(path: str, settings: CaptureSettings, rate: int, channels: int, int
     }
     model, facts = (load(path, **options), _facts(path)) if path else (Through(), Facts())
     box = at_rate(model, rate, channels)
+    if isinstance(model, SteerableTCN) and settings.level != "raw":
+        box = Steady(box, rate)
 
     def levels(input_db: float = 0.0, output_db: float = 0.0) -> Levels:
         inverted, delay = settings.polarity == "inverted", settings.delay_samples
