@@ -22,6 +22,7 @@ from rack import connect, paths
 from trainer.losses import LOSSES
 
 from . import test_whole
+from .test_jobs_whole import SERVER
 from .test_whole import Device, playing, until
 from .tmux import Tmux
 
@@ -33,14 +34,6 @@ EXAMPLES = ((0.0, 0.2, 0.8), (0.5, 0.9, 0.5), (1.0, 0.4, 0.1))  # SuperKnob, dri
 NEARER = 0.8  # of the first checkpoint's distance to the target is the last one's at most
 MINUTES, STEPS = "4", (20, 80)  # of training at most; after so many steps the pad is moved, and the training ended
 PATIENCE_S = 300.0  # on a busy machine
-
-# The server as it is, but that it does not make way for what else a machine does while tests run.
-SERVER = """
-import os
-from rack.server import __main__, calm, trainee
-trainee.NICE, trainee.own_cores, calm.LEAST = 0, lambda: sorted(os.sched_getaffinity(0)), 1 << 60
-__main__.main([])
-"""
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Draws a screen of the terminal as a PNG, with braille, blocks and boxes exact to the pixel. Needs Pillow.
 
 python -m tests.rack.ui.picture FOLDER           every screen at three sizes, on a scripted server
+python -m tests.rack.ui.picture FOLDER train xy  these of them
 python -m tests.rack.ui.picture FOLDER --live    the README's pictures: a rack that really plays
 python -m tests.rack.ui.picture FOLDER --live train T g    the running rack as `train`, after the keys T and g
 """
@@ -98,22 +99,32 @@ def _glyph(draw, glyph: str, x: int, y: int, fore, font) -> None:
         draw.text((x, y + 1), glyph, font=font, fill=fore)
 
 
-async def screens(folder: Path) -> None:
+PAGES = {"rack": (), "xy": ("X",), "scope": ("S",), "library": ("L",), "train": ("T",)}
+WINDOWS = {
+    "help": ("question_mark",), "add": ("y",), "settings": ("right", "right", "e"), "jump": ("o",),
+    "typed": ("1", "2", "0"),
+}  # fmt: skip
+
+
+async def screens(folder: Path, wanted: tuple[str, ...] = (*PAGES, *WINDOWS)) -> None:
+    """Pages at three sizes, windows at the smallest, on a scripted server."""
+    from msgspec.structs import replace
+
     from rack.ui.terminal import RackApp
 
     from .fake import BOXES as KINDS
-    from .fake import FakeServer, levels
+    from .fake import FakeServer, lead, levels
+    from .jobs import jobs, teach
+    from .test_map import plane
 
-    plan = {
-        "rack": (), "xy": ("X",), "scope": ("S",), "library": ("L",), "help": ("question_mark",), "add": ("y",),
-        "settings": ("right", "right", "e"), "jump": ("o",), "typed": ("1", "2", "0"),
-    }  # fmt: skip
+    ground = plane(25, True, loudness=lambda x, y: -40 + 12 * x + 8 * y * (1 - (x - y) ** 2))
     for columns, rows in ((80, 24), (100, 30), (140, 40)):
-        for name, keys in plan.items():
-            if name not in ("rack", "xy", "scope", "library") and columns != 80:
+        for name, keys in (PAGES | WINDOWS).items():
+            if name not in wanted or name in WINDOWS and columns != 80:
                 continue
             with tempfile.TemporaryDirectory() as place:
-                async with FakeServer(Path(place) / "s") as server:
+                async with FakeServer(Path(place) / "s", replace(lead(), jobs=jobs())) as server:
+                    teach(server)
                     app = RackApp(str(server.path), glyphs="unicode", rate_hz=30, boxes=KINDS)
                     async with app.run_test(size=(columns, rows)) as pilot:
                         for step in range(12):
@@ -121,6 +132,7 @@ async def screens(folder: Path) -> None:
                             await pilot.pause(0.05)
                             if step == 3:
                                 await pilot.press(*keys)
+                                server.send(ground)
                         render(app, folder / f"{name}-{columns}x{rows}.png")
 
 
@@ -147,5 +159,7 @@ if __name__ == "__main__":
     place = Path(sys.argv[1] if len(sys.argv) > 1 else "screens")
     place.mkdir(parents=True, exist_ok=True)
     named = sys.argv[sys.argv.index("--live") + 1 :] if "--live" in sys.argv else []
-    wanted = live(place, named[0], tuple(named[1:])) if named else live(place) if "--live" in sys.argv else None
-    asyncio.run(wanted or screens(place))
+    if "--live" in sys.argv:
+        asyncio.run(live(place, named[0], tuple(named[1:])) if named else live(place))
+    else:
+        asyncio.run(screens(place, tuple(sys.argv[2:])) if sys.argv[2:] else screens(place))
