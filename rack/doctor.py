@@ -81,8 +81,9 @@ def card_missing() -> bool:
         cards = Path("/proc/asound/cards").read_text()
     except OSError:
         cards = ""
+    name = os.environ.get("JACK_DEFAULT_SERVER", "default")
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
-    servers = [runtime / "pipewire-0", runtime / "pulse" / "native", *Path("/dev/shm").glob("jack_default*")]
+    servers = [runtime / "pipewire-0", runtime / "pulse" / "native", *Path("/dev/shm").glob(f"jack_{name}_*")]
     return ("[" not in cards) and not any(server.exists() for server in servers)
 
 

@@ -13,7 +13,9 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
-from .config import TrainerError
+from .config import TrainerError, unwritten
+
+UNREADABLE = (OSError, SafetensorError, KeyError, ValueError)
 
 
 def save(path: Path, tree: Any, record: dict[str, Any]) -> None:
@@ -27,7 +29,7 @@ def save(path: Path, tree: Any, record: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise TrainerError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise unwritten(path, error) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -35,12 +37,28 @@ def save(path: Path, tree: Any, record: dict[str, Any]) -> None:
 def load(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
     """The tree, in the shape of `like`, and the record. Raises TrainerError."""
     try:
-        with safe_open(path, "numpy") as file:
-            record = json.loads((file.metadata() or {})["run"])
-            tensors = [jnp.asarray(file.get_tensor(name)) for name in sorted(file.keys())]
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        tensors, record = _read(path)
+    except UNREADABLE as error:
         raise TrainerError(f"{path}: is no checkpoint ({error}); delete it and start again") from None
     leaves, structure = jax.tree.flatten(like)
     if [np.shape(leaf) for leaf in leaves] != [tensor.shape for tensor in tensors]:
         raise TrainerError(f"{path}: belongs to another network; delete it and start again")
     return jax.tree.unflatten(structure, tensors), record
+
+
+def set_aside(path: Path) -> str:
+    """Give a checkpoint that cannot be read another name; answers what is wrong with it, or nothing."""
+    try:
+        _read(path)
+    except FileNotFoundError:
+        pass
+    except UNREADABLE as error:
+        aside = path.replace(f"{path}.damaged")
+        return f"{path.name} cannot be read ({error}) and is set aside as {aside.name}"
+    return ""
+
+
+def _read(path: Path) -> tuple[list[jax.Array], dict[str, Any]]:
+    with safe_open(path, "numpy") as file:
+        record = json.loads((file.metadata() or {})["run"])
+        return [jnp.asarray(file.get_tensor(name)) for name in sorted(file.keys())], record

@@ -29,6 +29,7 @@ FLAT_RUN, CLIPPED = 4, 1e-4  # equal samples at full scale in a row; the share o
 SHORTEST_S, SHORT_S = 1.0, 10.0
 DC = 0.05  # of the signal's size
 LENGTHS, GAIN_ONLY = 0.02, 0.05  # relative difference of durations that is only a tail; ESR of a constant gain
+SAME, SAME_GAIN = 1e-8, 1e-3  # ESR and deviation of the gain from 1 up to which both files hold one sound
 JUMP = 3.0  # times the steps around it
 RATES = (44100, 48000, 88200, 96000, 32000, 22050)
 
@@ -76,7 +77,7 @@ def examine(
     found += [*_lengths(dry, wet), *_levels(x, y)]
     x, y = sound.resample(x, dry.rate, rate), sound.resample(y, wet.rate, rate)
     if any(finding.kind in ("silence", "too short") for finding in found):
-        return Report(found, None, 0, *align.shifted(x, y, 0), rate)
+        return Report(_worst_first(found), None, 0, *align.shifted(x, y, 0), rate)
     lies = align.find(x, y, rate)
     late = lies.confidence >= UNSURE and lies.lag > ALIGNED_S * rate
     taken = delay if isinstance(delay, int) else max(0, lies.arrival - 1) if late else 0
@@ -86,7 +87,11 @@ def examine(
         found.append(_too_short(len(x) / rate))
     if lies.confidence >= UNALIGNED and len(x):
         found += _signals(x, y, rate)
-    return Report(sorted(found, key=lambda one: ORDER.index(one.severity)), lies, taken, x, y, rate)
+    return Report(_worst_first(found), lies, taken, x, y, rate)
+
+
+def _worst_first(found: list[Finding]) -> list[Finding]:
+    return sorted(found, key=lambda one: ORDER.index(one.severity))
 
 
 # --- what the files say -----------------------------------------------------------------------------------------------
@@ -335,7 +340,15 @@ def _signals(x: np.ndarray, y: np.ndarray, rate: int):
     power = float(np.mean(y**2))
     gain = float(np.vdot(x, y)) / max(float(np.vdot(x, x)), 1e-20)
     rest = float(np.mean((y - gain * x) ** 2)) / max(power, 1e-20)
-    if rest < GAIN_ONLY:
+    if rest < SAME and abs(gain - 1) < SAME_GAIN:
+        yield Finding(
+            "same sound",
+            "bad",
+            "both files hold the same sound",
+            "there is nothing to learn",
+            "choose as wet what came out of the device, and check that it was not bypassed",
+        )
+    elif rest < GAIN_ONLY:
         yield Finding(
             "gain only",
             "note",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +13,12 @@ import msgspec
 
 class TrainerError(Exception):
     """A run cannot be started or carried on; the text names the file, the value and the remedy."""
+
+
+def unwritten(path: Path, error: OSError) -> TrainerError:
+    """What to say of a file of a run that cannot be written: the disk is full, mostly."""
+    why = f"{path}: cannot be written: {error.strerror or error}"
+    return TrainerError(f"{why}; make room there and start again, which goes on from the last checkpoint")
 
 
 class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,7 +105,9 @@ def load(path: Path) -> Run:
         run = msgspec.convert(tomllib.loads(path.read_text()), Run)
     except OSError as error:
         raise TrainerError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except msgspec.ValidationError as error:
+        raise TrainerError(f"{path}: {in_words(error, Run, Data)}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainerError(f"{path}: {error}") from None
     data = run.data
     wanted = "[data] needs dry and wet, or folder, or dry and effect"
@@ -117,12 +127,23 @@ def load(path: Path) -> Run:
     return msgspec.structs.replace(run, data=data, out=whole(run.out), start_from=whole(run.start_from))
 
 
+def in_words(error: msgspec.ValidationError, *tables: type[msgspec.Struct]) -> str:
+    """What msgspec says, where a key is not known with the keys that there are."""
+    said = str(error)
+    if found := re.search(r"unknown field `(.*?)`", said):
+        known = sorted({key for table in tables for key in table.__struct_fields__})
+        near = difflib.get_close_matches(found[1], known, 1)
+        there = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+        return f"{found[1]}: no such key; {there}"
+    return said
+
+
 def schedule(preset: dict[str, Any], run: Run) -> Schedule:
     """The preset's schedule with the run's own values over it. Raises TrainerError naming the key."""
     try:
         made = msgspec.convert(preset | run.schedule, Schedule)
     except msgspec.ValidationError as error:
-        raise TrainerError(f"schedule: {error}") from None
+        raise TrainerError(f"schedule: {in_words(error, Schedule)}") from None
     for key, (low, high) in LIMITS.items():
         if not low <= getattr(made, key) <= high:
             raise TrainerError(f"schedule: {key} = {getattr(made, key)}: must be {low:g} to {high:g}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .config import TrainerError
+from .config import unwritten
 
 Report = Callable[[dict], None]
 
@@ -30,7 +30,7 @@ def keeping(out: str | Path, report: Report) -> Report:
             with open(where, "w" if fresh else "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise TrainerError(f"{where}: cannot be written: {error.strerror or error}") from None
+            raise unwritten(where, error) from None
         report(record)
 
     return both

@@ -22,6 +22,7 @@ from jaxmodels.effect import default_positions, positions
 
 from .config import Data, TrainerError
 from .data import Pair
+from .sound import unread
 
 Effect = Callable[[np.ndarray, int, float], np.ndarray]  # (signal [N], rate, amount) -> [N]
 
@@ -60,7 +61,7 @@ def pairs(data: Data, strategy: str, seed: int, most: int = 0) -> list[Pair]:
     try:
         signal, rate = soundfile.read(data.dry, dtype="float32", always_2d=True)
     except (OSError, soundfile.SoundFileError) as error:
-        raise TrainerError(f"{data.dry}: cannot be read as sound: {error}") from None
+        raise unread(data.dry, error) from None
     dry, effect = signal[:, 0].copy(), named(data.effect)
     made = {}
     found = []

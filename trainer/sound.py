@@ -33,7 +33,7 @@ def read(path: str) -> Recording:
             bits = {"PCM_16": 16, "PCM_24": 24, "PCM_S8": 8, "PCM_U8": 8}.get(file.subtype, 32)
             samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
     except (OSError, soundfile.SoundFileError) as error:
-        raise TrainerError(f"{path}: cannot be read as sound: {error}") from None
+        raise unread(path, error) from None
     if len(samples) == 0:
         raise TrainerError(f"{path}: holds no sound")
     if not np.isfinite(samples).all():
@@ -46,7 +46,15 @@ def channels(path: str) -> int:
     try:
         return soundfile.info(path).channels
     except (OSError, soundfile.SoundFileError) as error:
-        raise TrainerError(f"{path}: cannot be read as sound: {error}") from None
+        raise unread(path, error) from None
+
+
+def unread(path: str, error: Exception) -> TrainerError:
+    """What to say of a file that is no sound, or none."""
+    if not os.path.exists(path):
+        return TrainerError(f"{path}: there is no such file; choose it again")
+    why = str(getattr(error, "error_string", error)).rstrip(".")
+    return TrainerError(f"{path}: cannot be read as sound: {why}; export it as WAV, FLAC or AIFF")
 
 
 def write(path: str, samples: np.ndarray, rate: int) -> None:

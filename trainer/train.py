@@ -68,7 +68,9 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
     """
     if run.reroll:
         return finish.rerolled(run, new_controls, report)
-    job = prepare(run)
+    saved, pause, end = (Path(f"{run.out}.{what}") for what in ("checkpoint", "pause", "stop"))
+    damaged = checkpoint.set_aside(saved) if resume else ""
+    job = prepare(msgspec.structs.replace(run, start_from=run.out) if damaged and Path(run.out).exists() else run)
     report = journal.keeping(run.out, report)
     plan = job.schedule
     way = _way(job)
@@ -81,11 +83,13 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
     memory = _placed(Memory(weights, _optimizer(job).init(weights), first, weights))
     at = Progress()
     digest = hashlib.sha256(msgspec.json.encode(run)).hexdigest()
-    saved, pause, end = (Path(f"{run.out}.{what}") for what in ("checkpoint", "pause", "stop"))
     if resume and saved.exists():
         memory, at = _restored(saved, memory, digest)
         memory = _placed(memory)
     report(_opening(job, layout, run, at))
+    if damaged:
+        text = f"{damaged}; the training begins again, from the model as it was last written"
+        report({"event": "warning", "what": "checkpoint", "text": text})
 
     learned_rate = job.pairs.train[0].rate
     now = _clock(plan)

@@ -218,7 +218,11 @@ def _example_views(
     views = []
     for lesson, missed in zip(s.lessons, residuals, strict=True):
         shown = [key for key in driven or infos if key in lesson.knobs]
-        words = [f"{key.partition('.')[2]} {_shown(infos[key], lesson.knobs[key])}" for key in shown[:WORDS]]
+        names = [key.partition(".")[2] for key in shown]
+        called = [name if names.count(name) == 1 else key for key, name in zip(shown, names, strict=True)]
+        words = [
+            f"{word} {_shown(infos[key], lesson.knobs[key])}" for word, key in zip(called, shown[:WORDS], strict=False)
+        ]
         words += [f"and {len(shown) - WORDS} more"] if len(shown) > WORDS else []
         views.append(ExampleView(lesson.name, lesson.position, ", ".join(words), missed and round(missed, 4)))
     return tuple(views)

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from .. import paths
+from ..checks import shown, text
 from ..errors import RackError
 from ..jobs import CHECKPOINTS, LIVE, MOST_RECORDS, PRESETS, Checkpoint, Job, JobRecord, NewJob
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_S = 5.0  # between two checkpoints, where the run file does not say
 LOG_TAIL = 20_000  # bytes of a log that are shown
+LONGEST_MIN = 7 * 1440
 VERSION = 1
 T = TypeVar("T")
 
@@ -99,17 +101,21 @@ def new(wanted: NewJob, now: str) -> Kept:
     sweeps = "space" in run
     data: dict[str, Any] = (run["run"] if sweeps else run).get("data") or {}
     kind = "sweep" if sweeps else str(run.get("recipe", "capture"))
-    title = wanted.title or _title(kind, data, deliver)
-    target = 0.0
+    try:
+        title = good_title(wanted.title or _title(kind, data, deliver))
+        own = 0.0 if sweeps else run.pop("target_esr", 0.0)  # the server's own business: it may change while the job runs
+        target = good_target(wanted.target_esr or own)
+    except ValueError as error:
+        raise JobError(f"{wanted.run or 'jobs.start'}: {error}") from None
     if not sweeps:
-        target = run.pop("target_esr", 0.0)  # the server's own business: it may be changed while the job runs
         run["schedule"] = {"checkpoint_every": CHECKPOINT_S} | (run.get("schedule") or {})
     run["out"] = f"{_slug(title)}.nafx"
     try:
         place = _free_folder(kind)
         write_run(place / "run.toml", run)
     except OSError as error:
-        raise JobError(f"{folder()}: a job cannot be made: {error.strerror or error}") from None
+        why = f"{folder()}: a job cannot be made: {error.strerror or error}"
+        raise JobError(f"{why}; make room there, or a folder that can be written") from None
     job = Job(
         id=place.name,
         kind=kind,
@@ -119,7 +125,7 @@ def new(wanted: NewJob, now: str) -> Kept:
         model=str(place / run["out"]),
         dry=data.get("folder") or data.get("dry") or "",
         wet=data.get("wet") or "",
-        target_esr=float(wanted.target_esr or target),
+        target_esr=target,
         created=now,
         slot=wanted.slot,
     )
@@ -135,12 +141,13 @@ def _run_of(wanted: NewJob) -> dict[str, Any]:
         raise JobError(f"jobs.start: preset {wanted.preset!r}: {wanted.recipe} has {there}")
     if not wanted.run and not (wanted.dry and (wanted.wet or wanted.effect) or wanted.folder):
         raise JobError("jobs.start: choose a dry and a wet recording, or a folder of recordings")
-    if not 0 <= wanted.target_esr < 1 or not 0 <= wanted.minutes <= 7 * 1440 or wanted.steps < 0:
-        raise JobError("jobs.start: target_esr must be 0 to 1, minutes 0 to 10080, steps 0 or more")
+    if not 0 <= wanted.minutes <= LONGEST_MIN or wanted.steps < 0:
+        said = f"minutes = {wanted.minutes:g}, steps = {wanted.steps}"
+        raise JobError(f"jobs.start: {said}: minutes must be 0 to {LONGEST_MIN}, steps 0 or more")
     for name in ("dry", "wet", "folder", "start_from"):
         path = getattr(wanted, name)
         if path and not os.path.exists(path):
-            raise JobError(f"jobs.start: {name} = {path}: there is no such file")
+            raise JobError(f"jobs.start: {name} = {path}: there is no such file; choose it again")
     data = {name: getattr(wanted, name) for name in ("dry", "wet", "folder", "effect", "licence", "force")}
     run: dict[str, Any] = {"recipe": wanted.recipe, "preset": wanted.preset, "seed": wanted.seed}
     run["data"] = {name: value for name, value in data.items() if value}
@@ -196,9 +203,13 @@ def _whole(run: dict[str, Any], path: Path) -> dict[str, Any]:
     data = run.get("data") or {}
     if not isinstance(data, dict):
         raise JobError(f"{path}: [data] must be a table; see nafx-rack train --help")
+    if not isinstance(run.get("schedule", {}), dict):
+        raise JobError(f"{path}: schedule must be a table, as in [schedule] with a line steps = 1000 below it")
     for table, names in ((data, ("dry", "wet", "folder", "control")), (run, ("start_from",))):
         for name in names:
-            if isinstance(table.get(name), str) and table[name] not in ("", "channels"):
+            if not isinstance(table.get(name, ""), str):
+                raise JobError(f"{path}: {name} = {shown(table[name])}: must be the path of a file, in quotes")
+            if table.get(name, "") not in ("", "channels"):
                 table[name] = str(path.absolute().parent / table[name])
     return run
 
@@ -208,6 +219,21 @@ def write_run(path: Path, run: dict[str, Any]) -> None:
     import tomlkit  # slow to load, and few sessions train
 
     paths.write_atomically(path, tomlkit.dumps(run).encode())
+
+
+def good_title(title: Any) -> str:
+    """What a job can be called. Raises ValueError."""
+    title = str(text(title))[:100].strip()
+    if not title.isprintable() or not title:
+        raise ValueError(f"{shown(title)}: a title is 1 to 100 printable characters")
+    return title
+
+
+def good_target(esr: Any) -> float:
+    """An ESR at which a job can end. Raises ValueError."""
+    if not isinstance(esr, int | float) or not 0 <= esr < 1:
+        raise ValueError(f"{shown(esr)}: the target must be an ESR from 0 (none) to below 1; 0.01 is very close")
+    return float(esr)
 
 
 def _title(kind: str, data: dict[str, Any], deliver: str) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..jobs import LIVE
 from . import jobfiles, jobslots
 from .jobtable import Table
 from .slotkeys import integer
 from .state import State, World
 
+AGAIN = "Enter on the train page (jobs.listen) plays it in a slot again"
 PAD = {"steer": ("c1", "c2")}  # the knobs of what comes out of a recipe, for the XY pad
 
 
@@ -25,6 +27,7 @@ class Listening:
         say: Callable[[str, str], None],
     ):
         self._table, self._state, self._world, self._commit, self._say = table, state, world, commit, say
+        self._away: set[str] = set()  # jobs whose rack does not play now, which was said
 
     def slot(self, id: Any) -> str:
         if not isinstance(id, str) or jobslots.slot_of(self._state(), id) is None:
@@ -37,6 +40,9 @@ class Listening:
         for other in [kept.job for kept in self._table if kept.job.slot == slot and kept.job.id != id]:
             if other.rack == self._table[id].job.rack:
                 self._table.change(other.id, slot="", playing=-1, bound=False)
+                if other.state in LIVE:
+                    what = f"slot {slot} plays {self._table[id].job.title} from now on"
+                    self._say("info", f"{what}; {other.title} goes on unheard; {AGAIN}")
 
     def listen(self, value: Any) -> None:
         asked = fields(value, "id", "slot")
@@ -79,6 +85,8 @@ class Listening:
             state = self._state()
             slot = jobslots.slot_of(state, job.slot)
             ours = slot is not None and jobfiles.is_ours(slot.model, job.id)
+            if ours or state.scene.name == job.rack:
+                self._away.discard(job.id)
             if ours or (slot and not kept.bound and state.scene.name == job.rack):
                 after = jobslots.heard(state, self._world, job.id, job.slot, wanted.path, PAD.get(job.kind, ()))
                 if job.playing != wanted.number or not kept.bound:
@@ -88,7 +96,12 @@ class Listening:
             elif state.scene.name == job.rack and job.playing >= 0 and job.following:
                 what = "plays something else now" if slot else "is gone"
                 self._table.change(job.id, playing=-1, bound=True)
-                self._say("warning", f"slot {job.slot} {what}; {job.title} goes on unheard")
+                if job.state in LIVE:
+                    self._say("warning", f"slot {job.slot} {what}; {job.title} goes on unheard; {AGAIN}")
+            elif state.scene.name != job.rack and job.state in LIVE and job.id not in self._away:
+                self._away.add(job.id)
+                where = f"slot {job.slot} of the rack {job.rack}"
+                self._say("info", f"{job.title} plays in {where}; it goes on unheard until you are back there")
 
 
 def fields(value: Any, *names: str) -> dict[str, Any]:

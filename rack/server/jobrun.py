@@ -236,8 +236,9 @@ class Runner:
         else:
             again = " again and again; it may want more memory than there is" if code < 0 else ""
             note = said or (f"the trainer was killed{again}" if code < 0 else f"the trainer ended with status {code}")
+            note = " ".join(note.split())
             self._table.change(id, state="failed", auto_paused=False, note=note)
-            self._say("error", f"{kept.job.title}: {note.splitlines()[0]}; the sound goes on")
+            self._say("error", f"{kept.job.title}: {note}; the sound goes on")
         self._over(self._table[id])
 
     def _finished(self, kept: Kept) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from ..checks import nearest, text
+from ..checks import nearest, shown, text
 from ..jobs import JOB_KEYS, LIVE, MOST_JOBS, Job, JobRecord, NewJob, Pair, Spectrum
 from ..shared import Shared
 from . import jobfiles, jobslots, pairs
@@ -234,18 +234,15 @@ class Jobs:
 
     def _target(self, value: Any) -> None:
         asked = fields(value, "id", "esr")
-        esr = number(asked.get("esr"), "the target must be an ESR from 0 (none) to 1")
-        if not 0 <= esr < 1:
-            raise ValueError("the target must be an ESR from 0 (none) to 1")
-        kept = self._table.change(self._table.find(asked.get("id")).job.id, target_esr=esr)
+        esr = number(asked.get("esr"), f"{shown(asked.get('esr'))}: the target must be a number, an ESR as in 0.01")
+        id = self._table.find(asked.get("id")).job.id
+        kept = self._table.change(id, target_esr=jobfiles.good_target(esr))
         self._runner.reached(kept)
 
     def _title(self, value: Any) -> None:
         asked = fields(value, "id", "title")
-        title = str(text(asked.get("title")))[:100].strip()
-        if not title.isprintable() or not title:
-            raise ValueError("a title is 1 to 100 printable characters")
-        self._table.change(self._table.find(asked.get("id")).job.id, title=title)
+        id, title = self._table.find(asked.get("id")).job.id, jobfiles.good_title(asked.get("title"))
+        self._table.change(id, title=title)
 
     async def _remove(self, value: Any) -> None:
         kept = self._table.find(_id(value))

@@ -22,7 +22,7 @@ def slot_of(state: State, id: str) -> Slot | None:
 def heard(state: State, world: World, job: str, id: str, model: str, pad: tuple[str, ...] = ()) -> State:
     """The state with a job's model in a slot; the same state where it is there already, or where there is no slot.
 
-    The knobs stay where they are. `pad` names two knobs for the XY pad, if it has none that are still there.
+    The knobs stay where they are. `pad` names two knobs that the XY pad gets with the first model.
     """
     slot = slot_of(state, id)
     if slot is None or slot.model == model:
@@ -50,10 +50,10 @@ def _first(state: State, world: World, slot: Slot, model: str, pad: tuple[str, .
     kept = {name: value for name, value in settings.items() if name not in ("sample_rate", "submodel")}
     new = Slot(slot.id, MODEL, model=model, settings={**fresh(world, MODEL), **kept}, bypass=slot.bypass)
     rack = state.scene.rack
-    axes = tuple("" if axis.partition(".")[0] == slot.id else axis for axis in rack.xy)
-    xy = (f"{slot.id}.{pad[0]}", f"{slot.id}.{pad[1]}") if len(pad) == 2 and not any(axes) else (axes[0], axes[1])
+    axes = [f"{slot.id}.{name}" for name in pad]
+    axes = axes or ["" if axis.partition(".")[0] == slot.id else axis for axis in rack.xy]
     slots = tuple(new if each is slot else each for each in rack.slots)
-    return edit(state, replace(state.scene, rack=replace(rack, slots=slots, xy=xy)))
+    return edit(state, replace(state.scene, rack=replace(rack, slots=slots, xy=(axes[0], axes[1]))))
 
 
 def _swapped(rack: Rack, job: str, id: str, model: str) -> Rack:

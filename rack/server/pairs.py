@@ -29,6 +29,7 @@ from .trainee import launched
 COLUMNS = 400  # of a waveform
 LONGEST_S = 600.0  # of a recording that is drawn
 EXAMINE_S = 120.0
+SILENT = 1e-4  # peak of a recording of nothing
 GAIN = re.compile(r"output ([+-][0-9.]+) dB")  # what the workshop says of a slot that is matched in level
 CHECKS = (sys.executable, "-m", "trainer.checks")
 CAPTURE = (sys.executable, "-m", "rack.cli", "capture")
@@ -55,7 +56,7 @@ class Pairs:
         """What the trainer finds wrong with two files, and what they look like. Raises JobError."""
         for name, path in (("dry", dry), ("wet", wet)):
             if not os.path.isfile(path):
-                raise JobError(f"the {name} file {path or '(none)'}: there is no such file")
+                raise JobError(f"the {name} file {path or '(none)'}: there is no such file; choose it again")
         lines, said = await _run(*CHECKS, dry, wet, "--json", "--pair")
         records = [json.loads(line) for line in lines]
         if not records:
@@ -132,6 +133,10 @@ class Pairs:
             for key, value in self._was.items():
                 if value != "file":
                     await self._set(key, value)
+            if await asyncio.to_thread(_is_silent, path):
+                inputs = ", ".join(map(str, self._state().audio.inputs)) or "none"
+                why = f"nothing came in (audio.inputs = {inputs})"
+                raise JobError(f"{path} is silent: {why}; look at the cable and the input, then record it again")
         if self._capturing and not self._capturing.done():
             self._capturing.cancel()
         return {"dry": path, "wet": ""}
@@ -197,6 +202,15 @@ def _wave(path: str, skip_s: float, seconds: float) -> Waveform:
     columns = [ufunc.reduceat(np.nan_to_num(x), starts) for ufunc in (np.minimum, np.maximum)]
     low, high = (tuple(round(float(value), 4) for value in column) for column in columns)
     return Waveform(low, high)
+
+
+def _is_silent(path: str) -> bool:
+    """Whether there is nothing to be heard in a recording."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            return not any(np.abs(block).max(initial=0.0) > SILENT for block in file.blocks(1 << 16, dtype="float32"))
+    except (soundfile.LibsndfileError, OSError):
+        return True
 
 
 def _as_loud(job: Job, gain_db: float) -> Path:

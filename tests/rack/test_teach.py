@@ -87,6 +87,12 @@ def test_what_differs_between_examples_is_driven_and_plays_at_once():
     assert (at(whole, "drive.drive"), at(whole, "tone.cutoff")) == (-12.0, 1000.0)
 
 
+def test_knobs_of_one_name_are_told_apart_by_their_slots():
+    steps = (("superknob.add", "dark"), ("superknob", 1.0), ("drive.drive", 12.0), ("drive2.drive", -3.0))
+    state = run(START, ("slots.add", "drive"), *steps, ("superknob.add", "bright"))
+    assert seen(state).examples[1].words == "drive.drive +12.0 dB, drive2.drive -3.0 dB"
+
+
 def test_teaching_moves_nothing_and_shows_where_knobs_would_be():
     state = run(TWO, ("superknob", 0.0))
     assert at(state, "drive.drive") == 12.0, "in Teach it moves nothing else"

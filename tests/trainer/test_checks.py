@@ -116,6 +116,8 @@ def test_silence(dry):
     wet = examine(dry, np.zeros_like(dry))
     assert kinds(wet)["silence"] == "bad" and "the wet file is silent" in str(wet.bad[0])
     assert "the dry file is silent" in str(examine(np.zeros_like(dry), dry).bad[0])
+    short = examine(dry[: 5 * RATE], np.zeros(5 * RATE))
+    assert list(kinds(short)) == ["silence", "short"], "the worst first"
 
 
 def test_quiet(dry):
@@ -202,6 +204,7 @@ def test_dropouts(dry):
 def test_nothing_in_the_loop(dry):
     report = examine(dry, 0.5 * dry)
     assert kinds(report) == {"gain only": "note"} and "-6.0 dB" in str(report.findings[0])
+    assert kinds(examine(dry, dry)) == {"same sound": "bad"}, "the same file twice"
 
 
 def test_pieces(dry):

@@ -131,6 +131,19 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(recording, tmp_path):
     assert (a == b).all()
 
 
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_again_from_its_model(recording, tmp_path):
+    run, first, again = config.load(written(tmp_path, recording, steps=1_000_000)), [], []
+    train(run, first.append, stop=lambda: len(curve(first)) >= 6)
+    saved = tmp_path / "capture.nafx.checkpoint"
+    saved.write_bytes(saved.read_bytes()[:1000])
+    train(run, again.append, resume=True, stop=lambda: len(curve(again)) >= 1)
+    assert [line["event"] for line in again[:2]] == ["start", "warning"] and not again[0]["resumed"]
+    assert "capture.nafx.checkpoint cannot be read" in again[1]["text"] and "from the model" in again[1]["text"]
+    assert (tmp_path / "capture.nafx.checkpoint.damaged").exists()
+    before, now = (next(iter(curve(lines).values()))[1] for lines in (first, again))
+    assert now < 0.9 * before, "it does not begin from nothing"
+
+
 def test_a_run_told_to_stop_keeps_what_it_has(recording, tmp_path):
     process = started(written(tmp_path, recording, steps=1_000_000))
     seen = next(line for line in process.stdout if json.loads(line)["event"] == "validation")

@@ -186,6 +186,7 @@ class RackScreen(Screen[None]):
         from .pages import XYPage, show_pad
 
         x, y = (key.partition(".")[2].replace("_", " ") or "-" for key in self.app.mirror.view.xy)
+        x, y = self.app.mirror.view.xy if x == y != "-" else (x, y)  # told apart by their slots
         show_pad(self.pad, self.app.mirror)
         self.pad.border_subtitle = f"x {x}  y {y}"
         page = self._pages.get("xy")

@@ -88,5 +88,5 @@ class Checks(Drawn):
         rows = art.checklist(self._job, self._pair, width, self.glyphs)
         if len(rows) > height > 1:
             hidden = len(rows) - height + 1
-            rows = [*rows[: height - 1], [(f"and {hidden} more lines; a larger window shows them", "dim")]]
+            rows = [*rows[: height - 1], [(f"and {hidden} more lines in a larger window", "dim")]]
         return rows

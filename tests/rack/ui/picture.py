@@ -1,7 +1,9 @@
 """Draws a screen of the terminal as a PNG, with braille, blocks and boxes exact to the pixel. Needs Pillow.
 
 python -m tests.rack.ui.picture FOLDER           every screen at three sizes, on a scripted server
+python -m tests.rack.ui.picture FOLDER train xy  these of them
 python -m tests.rack.ui.picture FOLDER --live    the README's pictures: a rack that really plays
+python -m tests.rack.ui.picture FOLDER --live train T g    the running rack as `train`, after the keys T and g
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ def render(app: App, path: Path, colours: int = 0) -> None:
                 if style and style.underline:
                     draw.line((x, y + height - 3, x + width - 1, y + height - 3), fill=fore, width=2)
                 column += 1
-    image.save(path)
+    image.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)  # a terminal has few colours
 
 
 def _glyph(draw, glyph: str, x: int, y: int, fore, font) -> None:
@@ -97,22 +99,32 @@ def _glyph(draw, glyph: str, x: int, y: int, fore, font) -> None:
         draw.text((x, y + 1), glyph, font=font, fill=fore)
 
 
-async def screens(folder: Path) -> None:
+PAGES = {"rack": (), "xy": ("X",), "scope": ("S",), "library": ("L",), "train": ("T",)}
+WINDOWS = {
+    "help": ("question_mark",), "add": ("y",), "settings": ("right", "right", "e"), "jump": ("o",),
+    "typed": ("1", "2", "0"),
+}  # fmt: skip
+
+
+async def screens(folder: Path, wanted: tuple[str, ...] = (*PAGES, *WINDOWS)) -> None:
+    """Pages at three sizes, windows at the smallest, on a scripted server."""
+    from msgspec.structs import replace
+
     from rack.ui.terminal import RackApp
 
     from .fake import BOXES as KINDS
-    from .fake import FakeServer, levels
+    from .fake import FakeServer, lead, levels
+    from .jobs import jobs, teach
+    from .test_map import plane
 
-    plan = {
-        "rack": (), "xy": ("X",), "scope": ("S",), "library": ("L",), "help": ("question_mark",), "add": ("y",),
-        "settings": ("right", "right", "e"), "jump": ("o",), "typed": ("1", "2", "0"),
-    }  # fmt: skip
+    ground = plane(25, True, loudness=lambda x, y: -40 + 12 * x + 8 * y * (1 - (x - y) ** 2))
     for columns, rows in ((80, 24), (100, 30), (140, 40)):
-        for name, keys in plan.items():
-            if name not in ("rack", "xy", "scope", "library") and columns != 80:
+        for name, keys in (PAGES | WINDOWS).items():
+            if name not in wanted or name in WINDOWS and columns != 80:
                 continue
             with tempfile.TemporaryDirectory() as place:
-                async with FakeServer(Path(place) / "s") as server:
+                async with FakeServer(Path(place) / "s", replace(lead(), jobs=jobs())) as server:
+                    teach(server)
                     app = RackApp(str(server.path), glyphs="unicode", rate_hz=30, boxes=KINDS)
                     async with app.run_test(size=(columns, rows)) as pilot:
                         for step in range(12):
@@ -120,11 +132,12 @@ async def screens(folder: Path) -> None:
                             await pilot.pause(0.05)
                             if step == 3:
                                 await pilot.press(*keys)
+                                server.send(ground)
                         render(app, folder / f"{name}-{columns}x{rows}.png")
 
 
-async def live(folder: Path) -> None:
-    """The running rack, or the shipped `nemo` where none runs, at the two sizes that the README shows."""
+async def live(folder: Path, name: str = "rack", keys: tuple[str, ...] = ("right", "right")) -> None:
+    """The running rack, or the shipped `nemo` where none runs, after these keys, at the two sizes of the README."""
     from rack import connect, paths
     from rack.ui.terminal import RackApp
 
@@ -134,13 +147,19 @@ async def live(folder: Path) -> None:
         for columns, rows in ((80, 24), (140, 40)):
             app = RackApp(str(paths.socket_path()), glyphs="unicode", rate_hz=30)
             async with app.run_test(size=(columns, rows)) as pilot:
-                await pilot.press("right", "right")
+                for key in keys:
+                    await pilot.press(key)
+                    await asyncio.sleep(0.5)  # a page may have to be made
                 await asyncio.sleep(4)
                 await pilot.pause()
-                render(app, folder / f"rack-{columns}x{rows}.png")
+                render(app, folder / f"{name}-{columns}x{rows}.png")
 
 
 if __name__ == "__main__":
     place = Path(sys.argv[1] if len(sys.argv) > 1 else "screens")
     place.mkdir(parents=True, exist_ok=True)
-    asyncio.run(live(place) if "--live" in sys.argv else screens(place))
+    named = sys.argv[sys.argv.index("--live") + 1 :] if "--live" in sys.argv else []
+    if "--live" in sys.argv:
+        asyncio.run(live(place, named[0], tuple(named[1:])) if named else live(place))
+    else:
+        asyncio.run(screens(place, tuple(sys.argv[2:])) if sys.argv[2:] else screens(place))
