@@ -80,4 +80,3 @@ class ConvStack(nnx.Module):
 
     def _bent(self, n: int, x):
         return jnp.maximum(x, 0) + self.slopes[n] * jnp.minimum(x, 0)
-

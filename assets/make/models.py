@@ -103,8 +103,10 @@ def judged(name: str, work: Path, recordings: Path) -> str:
         return f"ESR {own:.4f} on its own material, {other:.4f} on a guitar that it never heard"
     if run["recipe"] == "steer":
         found, before = metrics["validation"], best_gain(work, run)
-        return (f"MR-STFT {found['mr_stft_steer']:.3f} (the dry signal at its best level {before:.3f}), "
-                f"ESR {found['esr']:.3f} on the last quarter")
+        return (
+            f"MR-STFT {found['mr_stft_steer']:.3f} (the dry signal at its best level {before:.3f}), "
+            f"ESR {found['esr']:.3f} on the last quarter"
+        )
     each = metrics["test"]["by_name"]
     return "ESR " + ", ".join(f"{esr:.4f}" for _, esr in sorted(each.items())) + " on what it never heard"
 

@@ -50,7 +50,11 @@ def test_the_loudness_of_the_middle_is_kept_all_over_the_plane(model):
     box = load(assets_folder() / "models" / model) if isinstance(model, str) else net(model)
     x = guitar_signal(RATE)[:RATE]
     even = Evened(box, makeup_db(box))
-    (raw, raw_dc), (kept, dc), (between, dc_between) = over(PLANE[::5], box, x), over(PLANE, even, x), over(BETWEEN, even, x)
+    (raw, raw_dc), (kept, dc), (between, dc_between) = (
+        over(PLANE[::5], box, x),
+        over(PLANE, even, x),
+        over(BETWEEN, even, x),
+    )
     near = np.mean(np.abs(between) <= 3)
     print(f"\n{model}: raw {raw.min():+.1f} to {raw.max():+.1f} dB, DC {raw_dc:.0f} dBFS; evened {kept.min():+.2f} to "
           f"{kept.max():+.2f} dB, DC {dc:.0f} dBFS; between {between.min():+.2f} to {between.max():+.2f} dB, "

@@ -42,7 +42,8 @@ PLACES = (
     (XYPad, "pad"),
     (Axis, "axis"),
     (Scope, "scope"),
-    (Queue, "queue"), (Listing, "list"),
+    (Queue, "queue"),
+    (Listing, "list"),
 )
 
 
