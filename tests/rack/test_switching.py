@@ -43,10 +43,12 @@ def rack(tmp_path, monkeypatch):
         network = LSTM(Settings(hidden=16), sample_rate=48000, rngs=nnx.Rngs(i))
         save(tmp_path / "captures" / f"amp{i}.safetensors", network)
     monkeypatch.setenv("NAFX_RACK_HOME", str(tmp_path))
-    with connect.start() as connection:
-        until(lambda: playing(connection), "the rack plays")
-        yield connection
-    connect.stop()
+    try:
+        with connect.start() as connection:
+            until(lambda: playing(connection), "the rack plays")
+            yield connection
+    finally:
+        connect.stop()
 
 
 def test_the_next_capture_is_heard_at_once_and_no_block_is_lost(rack):

@@ -20,7 +20,7 @@ from .harness import alive
 
 pytestmark = pytest.mark.engine
 
-PATIENCE_S = 90  # on a busy machine; nothing here measures time
+PATIENCE_S = 240  # on a busy machine; nothing here measures time
 
 RACKS = """
 rack = "one"
@@ -64,10 +64,12 @@ def home(tmp_path_factory):
 def rack(home, monkeypatch):
     """A connection to a running rack that plays its loop."""
     monkeypatch.setenv("NAFX_RACK_HOME", str(home))
-    with connect.start() as connection:
-        until(lambda: playing(connection), "the rack plays")
-        yield connection
-    connect.stop()
+    try:
+        with connect.start() as connection:
+            until(lambda: playing(connection), "the rack plays")
+            yield connection
+    finally:
+        connect.stop()
 
 
 def playing(connection):
