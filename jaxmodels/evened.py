@@ -32,7 +32,7 @@ MOST_CONTROLS = 2  # of a network that is measured: with more, the grid would ta
 HEARD_S = 0.4  # of a guitar, going round
 LARGEST_CUT_DB, LARGEST_BOOST_DB = -80.0, 24.0
 RISE_S = 0.05  # time constant of a gain that rises; one that falls is there with the knobs, before it gets louder
-DC_CUTOFF_HZ = 10.0
+DC_CUTOFF_HZ = 20.0
 
 
 def steered(effect: Effect) -> bool:
