@@ -32,7 +32,7 @@ MOST_CONTROLS = 2  # of a network that is measured: with more, the grid would ta
 HEARD_S = 0.4  # of a guitar, going round
 LARGEST_CUT_DB, LARGEST_BOOST_DB = -80.0, 24.0
 RISE_S = 0.05  # time constant of a gain that rises; one that falls is there with the knobs, before it gets louder
-DC_CUTOFF_HZ = 10.0
+DC_CUTOFF_HZ = 10.0  # of two filters: a loud corner rectifies, so that its DC follows the playing
 
 
 def steered(effect: Effect) -> bool:
@@ -67,15 +67,15 @@ def _once_round(net, x, row):
 
 
 class EvenedState(NamedTuple):
-    """The network's own state, the DC block's, and the gain as it stands, in nepers."""
+    """The network's own state, that of both DC blocks, and the gain as it stands, in nepers."""
 
     inner: State
-    dc: Float[Array, "2 1"]
+    dc: tuple[Float[Array, "2 1"], Float[Array, "2 1"]]
     gain: Float[Array, " 1"]
 
 
 class Evened(nnx.Module):
-    """A steered network, a DC block behind it, and a gain that its controls look up. Mono.
+    """A steered network, two DC blocks behind it, and a gain that its controls look up. Mono.
 
     `makeup` is `makeup_db` of the network. It is numbers among the weights, as many for every network of the same
     settings: the checkpoints of a training share a program.
@@ -102,12 +102,15 @@ class Evened(nnx.Module):
         row = jnp.asarray(default_positions(self) if knobs is None else knobs, jnp.float32)
         inner = self.net.initial_state(row)
         said, _ = _step(self.net, inner, jnp.zeros((1, 1)), hold(row, 1))
-        return EvenedState(inner, jnp.concatenate([said, jnp.zeros((1, 1))]), self._gain(row[None])[0])
+        dc = jnp.concatenate([said, jnp.zeros((1, 1))]), jnp.zeros((2, 1))
+        return EvenedState(inner, dc, self._gain(row[None])[0])
 
     def step(self, state, x, knobs):
         y, inner = self.net.step(state.inner, x, knobs)
         cutoff = self.block.knobs[0].position(DC_CUTOFF_HZ)
-        y, dc = self.block.step(state.dc, y, jnp.full((len(x), 1), cutoff, jnp.float32))
+        cutoff = jnp.full((len(x), 1), cutoff, jnp.float32)
+        y, first = self.block.step(state.dc[0], y, cutoff)
+        y, second = self.block.step(state.dc[1], y, cutoff)
         wanted = jnp.broadcast_to(when_moving(self._gain, knobs), (len(x), 1))
         rise = 1 - math.exp(-1 / (RISE_S * self.rate))
 
@@ -116,7 +119,7 @@ class Evened(nnx.Module):
             return gain, gain
 
         last, gain = lax.scan(one, state.gain, wanted)
-        return y * jnp.exp(gain), EvenedState(inner, dc, last)
+        return y * jnp.exp(gain), EvenedState(inner, (first, second), last)
 
 
 @jax.jit
