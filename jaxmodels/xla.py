@@ -62,3 +62,6 @@ def for_programs() -> None:
     configure()
     os.environ["XLA_FLAGS"] += f" --xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold={1 << 30}"
     os.environ["NPROC"] = "1"
+    import jax
+
+    jax.config.update("jax_enable_compilation_cache", False)  # a program that comes from there cannot be stored again

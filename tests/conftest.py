@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import jax
@@ -15,27 +13,11 @@ import jaxmodels  # noqa: F401  (sets the compiler flags before jax starts its b
 
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 MOST_MAPS = 8000  # between two modules
-PROGRAMS = {  # JAX's settings of the folder that they share
-    "jax_persistent_cache_min_compile_time_secs": 0.1,
-    "jax_persistent_cache_min_entry_size_bytes": -1,
-}
 FIXTURES = Path(os.environ.get("NAFX_FIXTURES", Path(__file__).parents[2] / "shared" / "fixtures"))
 
 
 def pytest_configure(config):
     jax.config.update("jax_numpy_rank_promotion", "raise")
-    _share_programs(config)
-
-
-def _share_programs(config):
-    """What this process, another worker or a program that a test starts has compiled, none of them compiles again."""
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return  # a worker's, from the process that started it
-    folder = tempfile.mkdtemp(prefix="nafx-programs-")
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-    for name, value in {**PROGRAMS, "jax_compilation_cache_dir": folder}.items():
-        os.environ[name.upper()] = str(value)
-        jax.config.update(name, value)
 
 
 def pytest_xdist_auto_num_workers():

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.fft import next_fast_len
 
 from .sound import resample
 
@@ -155,4 +154,4 @@ def _follow(dry, wet, response, lag: int, rate: int) -> tuple[float, float, floa
 
 
 def _fast(size: int) -> int:
-    return next_fast_len(size, real=True)
+    return 1 << (size - 1).bit_length()

@@ -17,7 +17,6 @@ from jaxmodels.effect import Knob, apply
 from jaxmodels.files import ModelFileError, load, save
 from jaxmodels.formats.nam_wavenet import architecture, flatten, read_wavenet, widths
 from jaxmodels.wavenet import PRESETS, WaveNet, encode
-from jaxmodels.xla import QUICKLY
 from tests.jaxmodels.plain_wavenet import Flat, np_wavenet
 from tests.wavenets import EVERYTHING, NESTED, SMALL, settings
 
@@ -226,7 +225,7 @@ def test_gradients_are_those_of_the_output():
         box = nnx.merge(graph, state)
         return 1e3 * (box.step(box.initial_state(), x, jnp.zeros((40, 0)))[0] ** 2).mean()
 
-    gradient = jax.jit(jax.grad(loss), compiler_options=QUICKLY)(state)["weights"][...]
+    gradient = jax.jit(jax.grad(loss))(state)["weights"][...]
     at = int(jnp.abs(gradient).argmax())
 
     def moved(by):

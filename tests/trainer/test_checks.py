@@ -290,4 +290,4 @@ def test_the_list_can_be_printed(dry, tmp_path, capsys):
     assert checks.main([str(tmp_path / "dry.wav"), str(tmp_path / "other.wav"), "--json"]) == 1
     assert '"kind": "unaligned"' in capsys.readouterr().out
     assert checks.main([str(tmp_path / "dry.wav"), str(tmp_path / "none.wav")]) == 1
-    assert "none.wav: cannot be read" in capsys.readouterr().err
+    assert "none.wav: there is no such file" in capsys.readouterr().err

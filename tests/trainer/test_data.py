@@ -88,7 +88,7 @@ def test_files_that_are_no_sound(tmp_path, put, sound):
     put("nan.wav", np.full(RATE, np.nan), subtype="FLOAT")
     for name, said in (
         ("text", "cannot be read"),
-        ("none", "cannot be read"),
+        ("none", "there is no such file"),
         ("nothing", "no sound"),
         ("nan", "not num"),
     ):

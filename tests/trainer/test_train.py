@@ -133,7 +133,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(recording, tmp_path):
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_again_from_its_model(recording, tmp_path):
     run, first, again = config.load(written(tmp_path, recording, steps=1_000_000)), [], []
-    train(run, first.append, stop=lambda: len(curve(first)) >= 6)
+    train(run, first.append, stop=lambda: len(curve(first)) >= 40)
     saved = tmp_path / "capture.nafx.checkpoint"
     saved.write_bytes(saved.read_bytes()[:1000])
     train(run, again.append, resume=True, stop=lambda: len(curve(again)) >= 1)

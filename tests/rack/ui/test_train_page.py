@@ -220,8 +220,8 @@ async def test_a_job_from_two_files(tmp_path: Path):
         await s.until(lambda: "as it was set" in s.text and "quick" in s.text)
         await s.press("tab", "right", "tab", "right", "tab", *"3", "enter")
         assert await s.told("jobs.start") == {
-            "recipe": "capture", "preset": "lstm", "title": "wet", "slot": "plexi", "minutes": 3.0, "target_esr": 0.0,
-            "dry": str(tmp_path / "dry.wav"), "wet": str(tmp_path / "wet.wav"),
+            "recipe": "capture", "preset": "wavenet", "title": "wet", "slot": "plexi",
+            "minutes": 3.0, "target_esr": 0.0, "dry": str(tmp_path / "dry.wav"), "wet": str(tmp_path / "wet.wav"),
         }  # fmt: skip
         assert await s.told("jobs.check") == {"dry": str(tmp_path / "dry.wav"), "wet": str(tmp_path / "wet.wav")}
         await s.until(lambda: "it is in the queue" in s.status)
