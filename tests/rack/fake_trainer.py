@@ -1,6 +1,7 @@
 """A trainer that learns nothing: `fake_trainer.py RUN.toml --resume`. What it does stands in the run file's [fake].
 
-Without [fake] the real one does the work; where there is a file `full` in NAFX_RACK_HOME, its files can take no more.
+Without [fake], outside a sweep, the real one does the work; where there is a file `full` in NAFX_RACK_HOME, its files
+can take no more.
 
 It speaks as the real one does: JSON lines, a checkpoint, `<out>.pause`, `<out>.stop`. Its model is JSON that the fake
 workshop understands. What it was when it began goes to `trainer.jsonl` in NAFX_RACK_HOME.
@@ -18,11 +19,11 @@ from pathlib import Path
 path = Path(sys.argv[1])
 home = Path(os.environ.get("NAFX_RACK_HOME", path.parent))
 run = tomllib.loads(path.read_text())
-if "fake" not in run:
+if "fake" not in run and "NAFX_FAKE_TRAINING" not in os.environ:
     if (home / "full").exists():
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
     os.execv(sys.executable, [sys.executable, "-m", "trainer", *sys.argv[1:]])
-fake, out = run["fake"], path.parent / run["out"]
+fake, out = run.get("fake", {}), path.parent / run["out"]
 saved, pause, stop = (Path(f"{out}.{what}") for what in ("checkpoint", "pause", "stop"))
 
 
