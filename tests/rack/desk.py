@@ -60,7 +60,7 @@ class Desk(Rig):
 
     def learning(self, slot: str = "gain", step: int = 2, kind: str = "steer") -> str:
         """A job of the fake trainer that plays in a slot, and is held at a step."""
-        self.gate(f"{kind}-1", step)
+        self.gate("comp", step)
         path = Path(self.run("one", steps=8))
         path.write_text(path.read_text().replace('"steer"', f'"{kind}"'))
         id = self.order(self.client, {"run": str(path), "slot": slot, "title": "comp"})
