@@ -47,14 +47,14 @@ def load(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def set_aside(path: Path) -> str:
-    """Give a checkpoint that cannot be read another name; answers what is wrong with it, or nothing."""
+    """Give a checkpoint that cannot be read another name; answers so in words, or nothing where it can be read."""
     try:
         _read(path)
     except FileNotFoundError:
         pass
-    except UNREADABLE as error:
+    except UNREADABLE:
         aside = path.replace(f"{path}.damaged")
-        return f"{path.name} cannot be read ({error}) and is set aside as {aside.name}"
+        return f"{path.name} cannot be read and is set aside as {aside.name}"
     return ""
 
 

@@ -211,7 +211,7 @@ def a_jobs_folder_that_cannot_be_written(desk: Desk) -> str:
 def checkpoints_that_cannot_be_kept(desk: Desk) -> str:
     id = desk.learning(slot="", step=1)
     (desk.home / "data" / "jobs" / id / "checkpoints").write_text("in the way")
-    desk.gate(id, 3)
+    desk.gate("comp", 3)
     return desk.notice("a checkpoint cannot be kept")
 
 
@@ -303,7 +303,7 @@ def continuing_what_runs(desk: Desk) -> str:
 
 def pausing_what_is_over(desk: Desk) -> str:
     id = desk.learning(slot="")
-    desk.gate(id, None)
+    desk.gate("comp", None)
     job(desk.client, id, "done")
     return desk.set("jobs.pause", id)
 
@@ -394,6 +394,6 @@ def test_what_goes_wrong_while_it_trains_does_not_end_the_training(desk: Desk):
     id = desk.learning()
     for key, value in (("slots.remove", "gain"), ("undo", ""), ("rack", "two"), ("rack", "one")):
         assert desk.set(key, value) == ""
-    desk.gate(id, None)
+    desk.gate("comp", None)
     done = job(desk.client, id, "done")
     assert done.restarts == 0 and done.checkpoints[-1].words == "finished"
