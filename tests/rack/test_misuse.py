@@ -24,7 +24,8 @@ LONGEST = 500  # characters of a sentence
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Iterator[Desk]:
-    desk = Desk(tmp_path_factory.mktemp("misuse") / "home", RACKS)
+    mono = RACKS.replace("[racks.two]", "[racks.two]\nchannels = 1")  # so that one stream serves both
+    desk = Desk(tmp_path_factory.mktemp("misuse") / "home", mono)
     desk.client = desk.start()
     desk.noise = 0.2 * np.random.default_rng(0).standard_normal(3 * RATE).astype(np.float32)
     soundfile.write(desk.home / "d.wav", desk.noise, RATE)
