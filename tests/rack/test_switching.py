@@ -9,9 +9,8 @@ from flax import nnx
 
 from jaxmodels import save
 from jaxmodels.recurrent import LSTM, Settings
-from rack import connect
 
-from .test_whole import playing, until
+from .test_whole import played, playing, until
 
 pytestmark = pytest.mark.engine
 
@@ -43,12 +42,7 @@ def rack(tmp_path, monkeypatch):
         network = LSTM(Settings(hidden=16), sample_rate=48000, rngs=nnx.Rngs(i))
         save(tmp_path / "captures" / f"amp{i}.safetensors", network)
     monkeypatch.setenv("NAFX_RACK_HOME", str(tmp_path))
-    try:
-        with connect.start() as connection:
-            until(lambda: playing(connection), "the rack plays")
-            yield connection
-    finally:
-        connect.stop()
+    yield from played()
 
 
 def test_the_next_capture_is_heard_at_once_and_no_block_is_lost(rack):

@@ -64,6 +64,11 @@ def home(tmp_path_factory):
 def rack(home, monkeypatch):
     """A connection to a running rack that plays its loop."""
     monkeypatch.setenv("NAFX_RACK_HOME", str(home))
+    yield from played()
+
+
+def played():
+    """A connection to a rack that plays; it is ended afterwards, whether it came to play or not."""
     try:
         with connect.start() as connection:
             until(lambda: playing(connection), "the rack plays")
