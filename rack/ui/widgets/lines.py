@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from textual import events
 from textual.message import Message
+from textual.timer import Timer
 
 from rack.catalogue import KnobInfo
 from rack.protocol import SlotView, Telemetry, View
@@ -156,16 +157,20 @@ class Chain(Drawn):
 
 
 class StatusLine(Drawn):
-    """What was touched last, in full precision; or what went wrong."""
+    """What was touched last, in full precision; or what went wrong.
+
+    A warning stays for a while when the focus merely passes over knobs; then the knob in focus is shown.
+    """
 
     LEVELS = {"info": ("", "dim"), "warning": ("warning: ", "warm b"), "error": ("error: ", "hot b")}
-    HOLD_S = 4.0  # that a message stays while the focus merely passes over knobs
+    HOLD_S = 4.0
 
     def __init__(self) -> None:
         super().__init__()
         self.text = "connecting to the server ..."
         self._row: Row = [(f" {self.text}", "dim")]
         self._held_until = 0.0
+        self._next: Timer | None = None  # shows the knob in focus when the message has stayed long enough
 
     def say(self, text: str, level: str = "info", hold: bool = False) -> None:
         """A line of words."""
@@ -176,16 +181,26 @@ class StatusLine(Drawn):
     def knob(self, key: str, info: KnobInfo, value: float, entry: str | None = None, passing: bool = False,
              link: str = "") -> None:  # fmt: skip
         """A knob, its value (or what is being typed), its range, and how the SuperKnob and it stand."""
-        if passing and time.monotonic() < self._held_until:
-            return
-        self._held_until = 0.0
         slot, _, name = key.rpartition(".")
         shown = turning.exact(info, value) if entry is None else entry + self.glyphs.cursor
         row: Row = [(f" {slot}  ", "dim"), (name.replace("_", " "), "text"), (" = ", "dim")]
         row += [(shown, "bright b" if entry is None else "focus b"), (f"   {turning.span(info)}", "faint")]
-        self._set([*row, (f"   {LINKED[link]}", "lit")] if link in LINKED else row)
+        row = [*row, (f"   {LINKED[link]}", "lit")] if link in LINKED else row
+        wait_s = self._held_until - time.monotonic() if passing else 0.0
+        if wait_s > 0:
+            self._forget_next()
+            self._next = self.set_timer(wait_s, lambda: self._set(row))
+        else:
+            self._held_until = 0.0
+            self._set(row)
+
+    def _forget_next(self) -> None:
+        if self._next:
+            self._next.stop()
+            self._next = None
 
     def _set(self, row: Row) -> None:
+        self._forget_next()
         self._row, self.text = row, "".join(text for text, _ in row).strip()
         self.repaint()
 

@@ -216,9 +216,12 @@ async def test_refusals_and_notices_reach_the_status_line():
         await s.until(lambda: s.status == "warning: the engine was restarted")
         await s.press("right")
         await s.pilot.pause()
-        assert "restarted" in s.status  # passing over a knob does not wipe it away, turning one does
+        assert "restarted" in s.status  # passing over a knob does not wipe it away
+        await s.until(lambda: "release" in s.status)  # until it has stayed long enough
+        s.server.send(Notice("warning", "the engine was restarted"))
+        await s.until(lambda: s.status == "warning: the engine was restarted")
         await s.press("up")
-        assert "release" in s.status
+        assert "release" in s.status  # turning one does
 
 
 async def test_a_slot_that_failed_or_is_being_built():
