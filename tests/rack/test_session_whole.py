@@ -29,7 +29,7 @@ from .tmux import Tmux
 pytestmark = [pytest.mark.engine, pytest.mark.terminal, pytest.mark.slow]
 
 TAKE_S = 3  # of the recording, learned from and played round and round; a checkpoint plays for longer
-SETTLE_S = 0.5  # after which nothing of what played before is heard
+SETTLE_S = 0.5  # after which nothing of what played before is heard, and a new window has the focus
 EXAMPLES = ((0.0, 0.2, 0.8), (0.5, 0.9, 0.5), (1.0, 0.4, 0.1))  # SuperKnob, drive, tone
 NEARER = 0.8  # of the first checkpoint's distance to the target is the last one's at most
 MINUTES, STEPS = "4", (20, 80)  # of training at most; after so many steps the pad is moved, and the training ended
@@ -66,7 +66,7 @@ def terminal(tmp_path, monkeypatch, sound_card):
     monkeypatch.setenv("NAFX_RACK_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NAFX_RACK_SERVER", shlex.join([sys.executable, "-c", SERVER]))
     monkeypatch.setattr(test_whole, "PATIENCE_S", PATIENCE_S)
-    tmux = Tmux(tmp_path)
+    tmux = Tmux(tmp_path, columns=140, rows=40)  # wide enough for the list of examples
     yield tmux
     tmux.close()
     connect.stop()
@@ -100,13 +100,16 @@ def typed(tmux: Tmux, text: str) -> None:
 
 
 def focus(tmux: Tmux, key: str) -> None:
-    """Walk to a knob: the line at the bottom names the one in focus."""
+    """Walk to a knob: the line at the bottom names the one in focus, at the latest when a warning has stayed there."""
     slot, _, knob = key.partition(".")
-    for _ in range(30):
-        if any(line.startswith(f" {slot}  {knob} = ") for line in tmux.screen.splitlines()):
+    for _ in range(40):
+        named = tmux.screen.splitlines()[-2]
+        if named.startswith(f" {slot}  {knob} = "):
             return
         tmux.press("l")
-        time.sleep(0.3)
+        end = time.monotonic() + 5.0
+        while tmux.screen.splitlines()[-2] == named and time.monotonic() < end:
+            time.sleep(0.05)
     raise AssertionError(f"{key} cannot be reached:\n{tmux.screen}")
 
 
@@ -163,7 +166,7 @@ def alone_in_a_new_slot(tmux: Tmux, rack: connect.Connection, take: Path) -> Non
     tmux.press("i")
     tmux.wait("What is plugged into the sound card")
     typed(tmux, "file")
-    tmux.wait("sound file")
+    tmux.wait("WAV, FLAC or AIFF")
     typed(tmux, str(take / "dry.wav"))
     tmux.wait("source: file:")
     focus(tmux, "gain.gain")
@@ -172,18 +175,21 @@ def alone_in_a_new_slot(tmux: Tmux, rack: connect.Connection, take: Path) -> Non
 def learn(tmux: Tmux, rack: connect.Connection, take: Path) -> str:
     """Steer the compressor: record what is heard of it, move its pad, stop, keep, save. Answers the file."""
     tmux.press("T")
-    tmux.wait("Nothing is being learned yet.")
+    tmux.wait("SuperKnob of superknob")
     tmux.press("n")
     tmux.wait("two files")
     tmux.press("Enter")
-    tmux.wait("learn a sound", "plays in")
+    tmux.wait("plays in", "ends at ESR")
+    time.sleep(SETTLE_S)  # a window is seen a moment before it has the keys
     for side in ("dry", "wet"):
         tmux.press("End", "BSpace", "BSpace")
-        tmux.write(str(take / f"{side}.wav"))
+        path = str(take / f"{side}.wav")
+        tmux.write(path)
+        tmux.wait(path[-20:])
         tmux.press("Tab")
     tmux.press("Tab", "Tab", "Tab")  # steered by two knobs, short memory, in the slot in focus
     typed(tmux, MINUTES)
-    id = until(lambda: [job["id"] for job in rack.get("jobs")], "a job")[0]
+    id = until(lambda: [job["id"] for job in rack.get("jobs") if job["kind"] == "steer"], "a job")[0]
     tmux.press("r")
     tmux.wait("REC", "it learns; the first version to listen to comes in a moment")
     recording = rack.get("record")

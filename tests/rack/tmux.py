@@ -18,7 +18,8 @@ class Tmux:
         self._environ = {"COLORTERM": "truecolor", "LANG": "C.UTF-8", "TEXTUAL_ANIMATIONS": "none"} | environ
 
     def _do(self, *words: str) -> str:
-        environ = {name: value for name, value in os.environ.items() if name not in ("TMUX", "NO_COLOR")}
+        not_its = ("TMUX", "NO_COLOR", "COLUMNS", "LINES")
+        environ = {name: value for name, value in os.environ.items() if name not in not_its}
         return subprocess.run([*self._tmux, *words], env=environ, capture_output=True, text=True, check=True).stdout
 
     def run(self, *command: str) -> None:

@@ -68,11 +68,11 @@ def about(job: Job, glyphs: Glyphs) -> list[Row]:
         left = f"{clock(last.eta)} left" if last.eta is not None and job.state == "running" else ""
         pace = f"{last.rate:.0f}x real time" if last.rate and job.state == "running" else ""
         how = [spent, left, pace, job.network]
-    good: Row = [("nothing is known yet", "dim")]
+    good: Row = [("nothing is known yet", "dim")] if last is None or last.validation is None else []
     if job.esr is not None:
         good = [(f"ESR {job.esr:.4f}, ", "text"), (grade(job.esr), "bright b")]
     if last is not None and last.validation is not None:
-        good += [(f"   loss {last.validation:.4g}", "text" if job.esr is not None else "bright b")]
+        good += [("   " if good else "", ""), (f"loss {last.validation:.4g}", "text" if good else "bright b")]
     if last is not None and last.best is not None:
         good += [(f"   best {last.best:.4g} at step {last.best_step:,}", "text")]
     if job.target_esr:
@@ -131,6 +131,8 @@ def checklist(job: Job | None, pair: Pair | None, width: int, glyphs: Glyphs) ->
     """What is to be said about the recordings: each finding with its reason and its remedy."""
     if job is None:
         return []
+    if job.kind == "superknob":
+        return [[("learned from the rack's examples: they are beside the SuperKnob", "dim")]]
     findings: Sequence[Finding] = pair.findings if pair and pair.findings else job.findings
     rows: list[Row] = []
     if pair and pair.rate:

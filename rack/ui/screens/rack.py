@@ -219,6 +219,7 @@ class RackScreen(Screen[None]):
         if panel is not None:
             self.rack.choose(panel.slot.id)
             self.chain.show(self.app.mirror.view.slots, self.rack.current)
+        self.status.stay()
         if isinstance(widget, Knob):
             self.status.knob(widget.key, widget.info, widget.value, passing=True, link=widget.link)
         if isinstance(widget, Words) and panel is not None:

@@ -188,19 +188,20 @@ class StatusLine(Drawn):
         row = [*row, (f"   {LINKED[link]}", "lit")] if link in LINKED else row
         wait_s = self._held_until - time.monotonic() if passing else 0.0
         if wait_s > 0:
-            self._forget_next()
+            self.stay()
             self._next = self.set_timer(wait_s, lambda: self._set(row))
         else:
             self._held_until = 0.0
             self._set(row)
 
-    def _forget_next(self) -> None:
+    def stay(self) -> None:
+        """What is said stays: the knob that was to follow is not in focus any more."""
         if self._next:
             self._next.stop()
             self._next = None
 
     def _set(self, row: Row) -> None:
-        self._forget_next()
+        self.stay()
         self._row, self.text = row, "".join(text for text, _ in row).strip()
         self.repaint()
 
