@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,8 +147,8 @@ def _number(text: str, what: str, most: float) -> float:
 # --- a new job --------------------------------------------------------------------------------------------------------
 
 
-async def new_job(app: RackApp, slot: str) -> None:
-    """Ask for a pair and a recipe, have the pair checked, and start."""
+async def new_job(app: RackApp, slot: str, started: Callable[[str], None]) -> None:
+    """Ask for a pair and a recipe, have the pair checked, and start; `started` is told the job's id."""
     how = await app.push_screen_wait(Pick("learn a sound from", HOW))
     if how is None:
         return
@@ -164,6 +165,8 @@ async def new_job(app: RackApp, slot: str) -> None:
     if how != "folder" and not await checked(app, asked):
         return
     reply = await app.client.ask("jobs.start", asked)
+    if not reply.error:
+        started(str(reply.value))
     say = app.rack_screen.status.say
     say(reply.error or f"{asked['title']}: it is in the queue", "error" if reply.error else "info")
 

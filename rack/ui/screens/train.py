@@ -45,6 +45,7 @@ class TrainPage(Vertical):
         self._view = LOSS
         self._slot = ""
         self._known: dict[str, dict[str, Any]] = {}  # by job, then by what was asked for: its answer
+        self._started = ""  # a job that was started here, until it is in the list
         self._looked: tuple = ()  # at which job, and at which state of it, the server was asked
 
     def compose(self) -> ComposeResult:
@@ -74,11 +75,13 @@ class TrainPage(Vertical):
         return self.queue.job
 
     def show(self, jobs: tuple[Job, ...], slot: str) -> None:
-        """Draw these jobs; the highlighted one stays it. `slot` is the one in focus."""
+        """Draw these jobs; the highlighted one stays it, but one that was started here becomes it. `slot` is the one in focus."""
         self._slot = slot
-        if tuple(self.queue.lines) != jobs:
+        if tuple(self.queue.lines) != jobs or self._started:
             before = self.job.id if self.job else ""
             at = next((i for i, job in enumerate(jobs) if job.id == before), 0)
+            if (started := next((i for i, job in enumerate(jobs) if job.id == self._started), None)) is not None:
+                at, self._started = started, ""
             fewer = bool(jobs) != bool(self.queue.lines)
             self.queue.show(jobs, at)
             if fewer:
@@ -208,7 +211,13 @@ class TrainPage(Vertical):
     def action_new(self) -> None:
         from .learn import new_job
 
-        self._work(new_job(self.app, self._slot))
+        self._work(new_job(self.app, self._slot, self._follow))
+
+    def _follow(self, id: str) -> None:
+        """Highlight this job, now or as soon as it is in the list."""
+        self._started = id
+        if any(job.id == id for job in self.queue.lines):
+            self.show(tuple(self.queue.lines), self._slot)
 
     def action_pause(self) -> None:
         job = self.job

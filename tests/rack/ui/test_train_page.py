@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from rack.jobs import JobLine
+from rack.jobs import Job, JobLine
 from rack.protocol import View
 from rack.ui.screens.learn import NewJobForm, Tell
 from rack.ui.screens.train import TrainPage
@@ -225,6 +225,9 @@ async def test_a_job_from_two_files(tmp_path: Path):
         }  # fmt: skip
         assert await s.told("jobs.check") == {"dry": str(tmp_path / "dry.wav"), "wet": str(tmp_path / "wet.wav")}
         await s.until(lambda: "it is in the queue" in s.status)
+        s.server.show(replace(lead(), jobs=(*jobs(), Job("wet-1", "capture", "wet"))))
+        page = s.screen.train_page
+        await s.until(lambda: page.job is not None and page.job.id == "wet-1", "the new one is highlighted")
 
 
 async def test_a_recorded_pair_that_the_checks_refuse(tmp_path: Path):
