@@ -69,13 +69,16 @@ def resampled_tcn(own: int, rack: int) -> Effect:
 
 
 def small_micro(causal: bool) -> Effect:
-    return MicroTCN(MicroTCN.Settings(blocks=3, width=4, kernel_size=4, dilation_growth=10, causal=causal))
+    return MicroTCN(MicroTCN.Settings(blocks=2, width=4, kernel_size=9, dilation_growth=16, causal=causal))
+
+
+def small_steerable() -> SteerableTCN:
+    return SteerableTCN(SteerableTCN.Settings(blocks=2, width=4, kernel_size=9, dilation_growth=16))
 
 
 def evened() -> Effect:
     """A steered network whose gain depends on where its controls stand."""
-    net = SteerableTCN(SteerableTCN.Settings(blocks=3, width=4, kernel_size=4))
-    return Evened(net, np.random.default_rng(0).uniform(-20, 6, (len(COARSE), len(COARSE))))
+    return Evened(small_steerable(), np.random.default_rng(0).uniform(-20, 6, (len(COARSE), len(COARSE))))
 
 
 def levelled() -> Effect:
@@ -137,7 +140,7 @@ EFFECTS: dict[str, Row] = {
     "stack of layers and the dry signal, between gains": Row(
         lambda: Scaled(stack(skip=True), 3.0, 0.5), brief=brief(64, **NO_GRADIENT)
     ),
-    "pedalnet": Row(pedalnet, brief=brief(5, 70)),
+    "pedalnet": Row(pedalnet, brief=brief(70)),
     "gain": box("gain", channels=2),
     "gain on each channel": Row(lambda: PerChannel(make("gain"), 2)),
     "level": box("level", channels=2, length=640, brief=brief(64)),
@@ -146,11 +149,11 @@ EFFECTS: dict[str, Row] = {
     "dc block": box("dc_block", channels=2, length=640, brief=brief(1, 64)),
     "low-pass": box("low_pass", length=640, brief=brief(64)),
     "eq": box("eq", channels=2, length=640, brief=brief(1, 64)),
-    "delay": Row(lambda: short_delay(channels=1), {"length": 640}, brief(1, 64)),
+    "delay": Row(lambda: short_delay(channels=1), {"length": 640}, brief(64)),
     "delay, ping-pong": Row(lambda: short_delay(channels=2, ping_pong=True), {"length": 640}, variant=True),
     "limiter": box("limiter", level=3.0, tolerance=1e-5, length=704, brief=brief(1, 64)),
     "limiter, stereo": box("limiter", channels=2, level=3.0, tolerance=1e-5, brief=brief(100, **NO_GRADIENT)),
-    "lstm of 44.1 kHz in a rack of 48": Row(lambda: resampled(44100, 48000), {"length": 640}, brief(64)),
+    "lstm of 44.1 kHz in a rack of 48": Row(lambda: resampled(44100, 48000), {"length": 640}, brief(64, **NO_GRADIENT)),
     "lstm of 48 kHz in a stereo rack of 96": Row(
         lambda: resampled(48000, 96000, 2), {"length": 640}, brief(5, **NO_GRADIENT)
     ),
@@ -167,7 +170,7 @@ EFFECTS: dict[str, Row] = {
     "blend": Row(blended, {"length": 350}, brief(70, **NO_GRADIENT)),
     "blend by hand, stereo": Row(blended_by_hand, {"length": 256, **FLAT}, brief(64)),
     "nam convnet": Row(lambda: ConvNet(ConvNet.Settings(4, (1, 2, 300))), brief=brief(1, 70)),
-    "conv stack": Row(lambda: ConvStack(ConvStack.Settings(2, (3, 4), 3)), brief=brief(7)),
+    "conv stack": Row(lambda: ConvStack(ConvStack.Settings(2, (3,), 3)), brief=brief(7)),
     "nam linear": Row(lambda: response(20), brief=brief(7)),
     "nam linear, long": Row(lambda: response(600), brief=brief(1, 86, **NO_GRADIENT)),
     "nam lstm with encoded knobs": Row(encoded, brief=brief(64, **NO_GRADIENT)),
@@ -176,10 +179,7 @@ EFFECTS: dict[str, Row] = {
     "reverb, stereo": box("reverb", channels=2, length=1280, **FLAT, variant=True),
     "cab": box("cab", length=1032, brief=brief(1, 86)),
     "cab, stereo response": box("cab", {"ir": "2x12-room"}, channels=2, length=1032, variant=True),
-    "steerable tcn on each channel": Row(
-        lambda: PerChannel(SteerableTCN(SteerableTCN.Settings(blocks=3, width=4, kernel_size=4)), 2),
-        brief=brief(70, **NO_GRADIENT),
-    ),
+    "steerable tcn on each channel": Row(lambda: PerChannel(small_steerable(), 2), brief=brief(70, **NO_GRADIENT)),
     "evened tcn on each channel": Row(lambda: PerChannel(evened(), 2), {"length": 350}, variant=True),
     "evened tcn": Row(evened, {"length": 350}, brief(70)),
     "micro tcn": Row(lambda: small_micro(causal=True), brief=brief(7)),
@@ -191,7 +191,7 @@ EFFECTS: dict[str, Row] = {
     "wavenet on each channel": Row(
         lambda: PerChannel(WaveNet(settings(SMALL)), 2), {"length": 320}, brief(64, **NO_GRADIENT)
     ),
-    "random overdrive": box("random_overdrive", brief=brief(70)),
+    "random overdrive": box("random_overdrive", {"layers": 3}, brief=brief(70)),
     "random overdrive, stereo, biased sines, long past": box(
         "random_overdrive",
         {"layers": 4, "kernel_size": 6, "dilation_growth": 4, "bias": True, "activation": "sine"},
