@@ -13,6 +13,7 @@ from jaxmodels import ring
 from jaxmodels.convnet import ConvNet, Linear
 from jaxmodels.effect import apply
 from jaxmodels.files import ModelFileError, inspect, load, save
+from tests.variants import slow_except
 
 GOLDENS = ["convnet_nobn", "convnet_relu", "convnet_test", "linear_nobias", "linear_fft_rf320", "linear_fft_rf4096"]
 TOLERANCE = 3e-5
@@ -92,13 +93,14 @@ def written(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("name", GOLDENS)
-def test_the_engine_whole_and_in_blocks(fixtures, name):
+@pytest.mark.parametrize("lengths", slow_except([[17]], [[17], [1, 64, 2048]]))
+@pytest.mark.parametrize("name", slow_except(["convnet_test", "convnet_relu", "linear_fft_rf320"], GOLDENS))
+def test_the_engine_whole_and_in_blocks(fixtures, name, lengths):
     box = load(fixtures / f"vectors/nam_core/models/{name}.nam")
     x, want = golden(fixtures, name)
     assert box.sample_rate == 48000 and np.abs(want).max() > 1e-3
     np.testing.assert_allclose(apply(box, x), want, rtol=0, atol=TOLERANCE)
-    for length in (1, 17, 64, 2048):
+    for length in lengths:
         y = streamed(box, x[:300] if length == 1 else x, length)
         assert len(y) >= 300
         np.testing.assert_allclose(y, want[: len(y)], rtol=0, atol=TOLERANCE)
@@ -155,7 +157,10 @@ def test_a_fresh_convnet_plays():
     assert y.shape == (400,) and 1e-3 < np.abs(y).max() < 10
 
 
-@pytest.mark.parametrize("taps, bias", [(1, False), (10, True), (64, False), (65, True), (1000, False), (2**16, False)])
+RESPONSES = [(1, False), (10, True), (64, False), (65, True), (1000, False), (2**16, False)]
+
+
+@pytest.mark.parametrize("taps, bias", slow_except([(10, True), (64, False), (1000, False)], RESPONSES))
 def test_linear_is_convolution(taps, bias):
     rng = np.random.default_rng(taps)
     response = (rng.normal(size=taps) * np.exp(-4 * np.arange(taps) / taps)).astype(np.float32)

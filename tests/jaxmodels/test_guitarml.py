@@ -17,6 +17,7 @@ from jaxmodels.files import ModelFileError, load
 from jaxmodels.formats.guitarml import rate_of
 from jaxmodels.recurrent import GRU, LSTM, Settings
 from tests.jaxmodels.test_recurrent import reference, torch_tensors
+from tests.variants import slow_except
 
 CAPTURES = {
     "neuralpi/BluesJR_FullD.json": (LSTM, 1, 20, 44100),
@@ -35,6 +36,14 @@ CAPTURES = {
     "coreaudioml/ht1-ht11_model_best.json": (LSTM, 1, 32, 44100),
     "coreaudioml/ht1-ht13_model_best.json": (GRU, 1, 32, 44100),
 }
+USUAL = [
+    # One of each trainer and each cell.
+    "neuralpi/TS9.json",
+    "proteus/6505Plus_Red_DirectOut.json",
+    "guitarml_other/princepedal_od.json",
+    "neuralseed/gru4_ts9_pytorch.json",
+    "coreaudioml/ht1-ht13_model_best.json",
+]
 
 
 def stored(path):
@@ -59,7 +68,7 @@ def test_every_capture_of_the_collection_is_listed(fixtures):
     assert there == set(CAPTURES)
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", slow_except(USUAL, CAPTURES))
 def test_real_captures_load_and_play(fixtures, guitar, name):
     cls, inputs, hidden, rate = CAPTURES[name]
     network = load(fixtures / "models" / name)

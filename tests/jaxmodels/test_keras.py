@@ -12,6 +12,7 @@ from jaxmodels.layers import Layers
 from jaxmodels.recurrent import GRU, LSTM, Settings
 from tests.jaxmodels import plain
 from tests.jaxmodels.test_layers import BLOCKS, stack, streamed
+from tests.variants import slow_except
 
 MODELS = ("dense", "conv", "conv_stateless", "gru", "gru_1d", "lstm", "lstm_1d")  # full_model has no recording
 
@@ -21,14 +22,15 @@ def recorded(fixtures, name):
     return (np.loadtxt(fixtures / f"vectors/rtneural/{name}_{n}_python.csv").reshape(-1) for n in "xy")
 
 
+@pytest.mark.parametrize("lengths", slow_except([[17]], [[17], [1, 64]]))
 @pytest.mark.parametrize("name", MODELS)
-def test_rtneurals_own_models(fixtures, name):
+def test_rtneurals_own_models(fixtures, name, lengths):
     box = load(fixtures / f"models/rtneural_keras/{name}.json")
     x, want = recorded(fixtures, name)
     y = np.asarray(apply(box, x))[-len(want) :]
     np.testing.assert_allclose(y, want, rtol=0, atol=1e-6)
     if name in ("conv", "gru"):  # 100 samples
-        for length in (1, 17, 64):
+        for length in lengths:
             got = streamed(box, x, length)
             np.testing.assert_allclose(got, want[: len(got)], rtol=0, atol=1e-6)
 
@@ -39,6 +41,7 @@ def test_the_model_without_a_recording_equals_plain_numpy(fixtures):
     np.testing.assert_allclose(apply(load(path), x), plain.keras(plain.document(path), x[:, None]), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("lengths", slow_except([[64]], [[64], BLOCKS]))
 @pytest.mark.parametrize(
     "model, output, cls, knobs",
     [
@@ -47,19 +50,22 @@ def test_the_model_without_a_recording_equals_plain_numpy(fixtures):
         ("lstm32_in3", "lstm32_in3", LSTM, (0.3, -0.6)),
     ],
 )
-def test_what_rtneural_itself_played(fixtures, model, output, cls, knobs):
+def test_what_rtneural_itself_played(fixtures, model, output, cls, knobs, lengths):
     folder = fixtures / "vectors/engines"
     box = load(folder / f"rtneural_{model}.json")
     assert type(box) is cls and [knob.name for knob in box.knobs] == ["PARAM1", "PARAM2"][: len(knobs)]
     x, want = np.load(folder / "input.npy"), np.load(folder / f"rtneural_{output}_output.npy").reshape(-1)
     knobs = np.array(knobs, np.float32)
     np.testing.assert_allclose(apply(box, x, knobs), want, rtol=0, atol=1e-6)
-    for length in BLOCKS:
+    for length in lengths:
         got = streamed(box, x[: 20 * 2048], length, knobs)
         np.testing.assert_allclose(got, want[: len(got)], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("cell, old", [("gru", False), ("gru", True), ("lstm", False)])
+STACKS = [("gru", False), ("gru", True), ("lstm", False)]
+
+
+@pytest.mark.parametrize("cell, old", slow_except(STACKS[:1], STACKS))
 def test_every_layer_is_read(tmp_path, cell, old):
     """Both biases of a GRU, groups, dilation, normalisation, knobs: a stack of all layers, played by plain numpy."""
     _, document = stack(np.random.default_rng(3), cell, old)

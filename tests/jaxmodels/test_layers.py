@@ -14,8 +14,9 @@ from jaxmodels import ring
 from jaxmodels.effect import Knob, apply, default_positions, hold
 from jaxmodels.layers import LAYERS, Layers, PReLU, Scaled, Spec
 from tests.jaxmodels import plain
+from tests.variants import slow_except
 
-BLOCKS = (1, 17, 64, 2048)
+BLOCKS = [1, 17, 64, 2048]
 
 
 def streamed(box, x, length, knobs=None):
@@ -140,8 +141,10 @@ def stack(rng, cell="gru", old=False):
     return specs, {"in_shape": [None, None, 2], "layers": layers}
 
 
-@pytest.mark.parametrize("cell, old", [("gru", False), ("gru", True), ("lstm", False)])
-@pytest.mark.parametrize("skip", [True, False])
+STACKS = [(*cell, skip) for cell in (("gru", False), ("gru", True), ("lstm", False)) for skip in (True, False)]
+
+
+@pytest.mark.parametrize("cell, old, skip", slow_except([STACKS[0], STACKS[-1]], STACKS))
 def test_a_stack_of_all_layers_is_what_numpy_says(cell, old, skip):
     specs, document = stack(np.random.default_rng(0), cell, old)
     box = Layers(specs, skip=skip, knobs=(Knob("a"),))
@@ -152,7 +155,7 @@ def test_a_stack_of_all_layers_is_what_numpy_says(cell, old, skip):
     assert Layers(specs[:5] + [Spec("dense", {"weight": np.ones((6, 1))})], knobs=(Knob("a"),)).receptive_field == 301
 
 
-@pytest.mark.parametrize("length", BLOCKS)
+@pytest.mark.parametrize("length", slow_except([1, 64], BLOCKS))
 def test_blocks_of_any_length(length):
     box = Layers(stack(np.random.default_rng(0))[0], knobs=(Knob("a"),))
     x = np.random.default_rng(1).uniform(-1, 1, 2100)

@@ -20,6 +20,7 @@ from jaxmodels.recurrent import GRU, LSTM, Settings
 from jaxmodels.wavenet import PRESETS, WaveNet
 from tests.jaxmodels.plain_nam import container, fast_sigmoid, fast_tanh, linear, lstm, played
 from tests.jaxmodels.test_convnet import golden, streamed
+from tests.variants import slow_except
 
 LSTMS = {"lstm_official": "lstm", "lstm_1x10": "lstm_1x10", "lstm_3x8": "lstm_3x8", "lstm_1x16": "BossLSTM-1x16"}
 REFUSED = {"mock_a2.nam": "layers\\[0\\].input_size is missing", "keras_unsupported.json": "layers is a list of 0"}
@@ -40,13 +41,14 @@ NOISE = np.random.default_rng(3).uniform(-0.8, 0.8, 300).astype(np.float32)
 # --- what plays ---
 
 
-@pytest.mark.parametrize("name", LSTMS)
-def test_the_engine_from_the_first_sample_whole_and_in_blocks(fixtures, name):
+@pytest.mark.parametrize("lengths", slow_except([[17]], [[17], [1, 64, 2048]]))
+@pytest.mark.parametrize("name", slow_except(["lstm_official", "lstm_3x8"], LSTMS))
+def test_the_engine_from_the_first_sample_whole_and_in_blocks(fixtures, name, lengths):
     network = load(fixtures / f"vectors/nam_core/models/{LSTMS[name]}.nam")
     x, want = golden(fixtures, name)
     assert type(network) is LSTM and network.sample_rate == 48000 and not network.settings.skip
     np.testing.assert_allclose(apply(network, x), want, rtol=0, atol=3e-5)
-    for length in (1, 17, 64, 2048):
+    for length in lengths:
         y = streamed(network, x[:300] if length == 1 else x, length)
         np.testing.assert_allclose(y, want[: len(y)], rtol=0, atol=3e-5)
 
@@ -58,7 +60,10 @@ def test_two_seconds_of_the_engine_from_the_state_in_the_file(fixtures):
     np.testing.assert_allclose(y, np.load(folder / "nam_lstm16_output_noprewarm.npy"), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("rate, settle", [(2000, 1024), (None, 64), (-1, 64), (2000.4, 1024)])
+SETTLED = [(2000, 1024), (None, 64), (-1, 64), (2000.4, 1024)]
+
+
+@pytest.mark.parametrize("rate, settle", slow_except(SETTLED[:2], SETTLED))
 def test_an_lstm_hears_half_a_second_of_silence_first(written, rate, settle):
     """In whole blocks of 64 samples; one block where the file says no rate."""
     document = lstm(sample_rate=rate)

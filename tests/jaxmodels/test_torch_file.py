@@ -20,6 +20,7 @@ from jaxmodels.tcn import MicroTCN, SteerableTCN
 from tests.jaxmodels import pickled
 from tests.jaxmodels.test_layers import BLOCKS, streamed
 from tests.jaxmodels.test_recurrent import reference, torch_tensors
+from tests.variants import slow_except
 
 KINDS = {"zip": pickled.zipped, "older": pickled.legacy}
 
@@ -49,7 +50,8 @@ def same(one, other):
 # --- what others made ---
 
 
-def test_coreaudiomls_flanger_with_the_lfo_as_a_knob(fixtures):
+@pytest.mark.parametrize("lengths", slow_except([[17]], [[17], BLOCKS]))
+def test_coreaudiomls_flanger_with_the_lfo_as_a_knob(fixtures, lengths):
     """The file is of 2020, the network's second input the LFO that was recorded beside the guitar."""
     folder = fixtures / "vectors/pairs"
     box = load(folder / "coreaudioml_modelBest.pt")
@@ -58,20 +60,22 @@ def test_coreaudiomls_flanger_with_the_lfo_as_a_knob(fixtures):
     x, _ = soundfile.read(folder / "coreaudioml_KDonnerFlangerra12c12rg9Singles1-input.wav", dtype="float32")
     want, _ = soundfile.read(folder / "coreaudioml_testoutput.wav", dtype="int16")
     guitar, lfo = x[:, 0], x[:, 1:]
-    for got in (np.asarray(apply(box, guitar, lfo)), *(streamed(box, guitar[:44100], n, lfo[:44100]) for n in BLOCKS)):
+    cut = (streamed(box, guitar[:44100], length, lfo[:44100]) for length in lengths)
+    for got in (np.asarray(apply(box, guitar, lfo)), *cut):
         steps = np.floor(got * 32768)[:440999] - want[: min(len(got), 440999)]  # the last recorded sample is no output
         assert np.abs(steps).max() <= 1 and (steps != 0).mean() < 0.02
 
 
+@pytest.mark.parametrize("lengths", slow_except([[17]], [[17], [1, 64]]))
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-def test_rtneurals_state_dicts(fixtures, name):
+def test_rtneurals_state_dicts(fixtures, name, lengths):
     """Two modules of 1 and 3 layers, played as one network of 4."""
     path = fixtures / f"models/rtneural_torch/{name}_torch.json"
     box = load(path)
     assert type(box) is {"lstm": LSTM, "gru": GRU}[name] and box.settings == Settings(1, 8, 4, True, False)
     x, want = (np.loadtxt(fixtures / f"vectors/rtneural/{name}_torch_{n}_python.csv") for n in "xy")
     np.testing.assert_allclose(apply(box, x), want, rtol=0, atol=1e-6)
-    for length in (1, 17, 64):
+    for length in lengths:
         got = streamed(box, x, length)
         np.testing.assert_allclose(got, want[: len(got)], rtol=0, atol=1e-6)
 
@@ -162,8 +166,9 @@ def whole_module(arrays, dilations):
     return one("")
 
 
+@pytest.mark.parametrize("length", slow_except([64], [64, 2048]))
 @pytest.mark.parametrize("kind", KINDS)
-def test_steerable_tcns(fixtures, write, compressor, kind):
+def test_steerable_tcns(fixtures, write, compressor, kind, length):
     io = np.load(fixtures / "vectors/golden/steerable_io.npz")
     box = load(write(KINDS[kind](pickled.state_dict(compressor), compressor)))
     assert same(box, SteerableTCN.from_weights(compressor)) and box.sample_rate == 44100
@@ -171,9 +176,8 @@ def test_steerable_tcns(fixtures, write, compressor, kind):
     want = io["compressor_c-1.4_3.0"]
     np.testing.assert_allclose(apply(box, io["x"][:12000], knobs), want[:12000], rtol=0, atol=1e-4 * np.abs(want).max())
     if kind == "zip":
-        for length in (64, 2048):
-            got = streamed(box, io["x"][:8192], length, knobs)
-            np.testing.assert_allclose(got, want[:8192], rtol=0, atol=1e-4 * np.abs(want).max())
+        got = streamed(box, io["x"][:8192], length, knobs)
+        np.testing.assert_allclose(got, want[:8192], rtol=0, atol=1e-4 * np.abs(want).max())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -198,8 +202,9 @@ def checkpoint(arrays, said):
     return b"}(" + b"".join(pickled.text(key) + value for key, value in parts.items()) + b"u"
 
 
+@pytest.mark.parametrize("length", slow_except([17], [17, 2048]))
 @pytest.mark.parametrize("kind", KINDS)
-def test_micro_tcns(fixtures, write, micro, kind):
+def test_micro_tcns(fixtures, write, micro, kind, length):
     io = np.load(fixtures / "vectors/golden/microtcn100c_io.npz")
     said = {"nparams": 2, "nblocks": 4, "dilation_growth": 10, "causal": True, "sample_rate": 44100}
     path = write(KINDS[kind](checkpoint(micro, said), micro), "tcn.ckpt")
@@ -209,9 +214,8 @@ def test_micro_tcns(fixtures, write, micro, kind):
     np.testing.assert_allclose(got, io["y"], rtol=0, atol=1e-5)
     assert inspect(path)[1].architecture == "MicroTCN 32x4 k5 d10" and inspect(path)[1].sample_rate == 44100
     if kind == "zip":
-        for length in (17, 2048):
-            got = streamed(box, io["x"], length, io["p"])[box.receptive_field - 1 :]
-            np.testing.assert_allclose(got, io["y"][: len(got)], rtol=0, atol=1e-5)
+        got = streamed(box, io["x"], length, io["p"])[box.receptive_field - 1 :]
+        np.testing.assert_allclose(got, io["y"][: len(got)], rtol=0, atol=1e-5)
 
 
 def test_what_a_checkpoint_says_is_heard(write, micro):

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.variants import slow_except
+
 from .desk import RATE, TINY, Desk
 from .running import wait
 from .test_jobs import RACKS, job
@@ -382,7 +384,12 @@ CASES: tuple[tuple[Callable[[Desk], str], tuple[str, ...]], ...] = (
 )
 
 
-@pytest.mark.parametrize(("mistake", "words"), CASES, ids=[case.__name__ for case, _ in CASES])
+# These start the real trainer or its checks, for what its own tests try in one process.
+REAL = (a_silent_dry_file, a_wrong_sample_rate, stereo_with_mono, a_checkpoint_that_is_damaged)
+FAST = [case for case in CASES if case[0] not in REAL]
+
+
+@pytest.mark.parametrize(("mistake", "words"), slow_except(FAST, CASES), ids=[case.__name__ for case, _ in CASES])
 def test_a_mistake_gets_one_sentence_and_the_sound_goes_on(desk: Desk, mistake, words):
     said = mistake(desk)
     assert all(word in said for word in words), said

@@ -12,6 +12,7 @@ import soundfile
 from rack.errors import RackError
 from rack.protocol import Source, Trouble
 from rack.workshop import render
+from tests.variants import slow_except
 
 from .harness import Bench, EngineProcess
 
@@ -65,9 +66,10 @@ def phrase(tmp_path_factory):
     return path
 
 
-def test_render_is_what_the_live_engine_plays(phrase, tmp_path):
-    """The nemo rack, sample for sample after the latency, slot by slot and fused; only the first fade-in differs."""
-    rack = render.find_rack("nemo")
+@pytest.mark.parametrize("name", slow_except(["klon"], ["klon", "nemo"]))
+def test_render_is_what_the_live_engine_plays(phrase, tmp_path, name):
+    """A shipped rack, sample for sample after the latency, slot by slot and fused; only the first fade-in differs."""
+    rack = render.find_rack(name)
     x, rate = render.read(str(phrase))
     x = render.to_channels(x, rack.channels)
     row = render.row_of(rack, rate, rack.channels)

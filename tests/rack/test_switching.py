@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import pytest
@@ -27,21 +28,29 @@ id = "amp"
 type = "model"
 model = "{}/amp0.safetensors"
 [[racks.one.slots]]
-type = "reverb"
+type = "level"
 """
 CAPTURES = 8
 
 
-@pytest.fixture
-def rack(tmp_path, monkeypatch):
-    """A connection to a running rack that plays one of many captures of one architecture."""
-    (tmp_path / "config").mkdir()
-    (tmp_path / "captures").mkdir()
-    (tmp_path / "config" / "racks.toml").write_text(RACKS.format(tmp_path / "captures"))
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A user's folders with a rack and many captures of one architecture; programs compiled once stay in them."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "config").mkdir()
+    (home / "captures").mkdir()
     for i in range(CAPTURES):
         network = LSTM(Settings(hidden=16), sample_rate=48000, rngs=nnx.Rngs(i))
-        save(tmp_path / "captures" / f"amp{i}.safetensors", network)
-    monkeypatch.setenv("NAFX_RACK_HOME", str(tmp_path))
+        save(home / "captures" / f"amp{i}.safetensors", network)
+    return home
+
+
+@pytest.fixture
+def rack(home, monkeypatch):
+    """A connection to a running rack that plays the first capture."""
+    (home / "config" / "racks.toml").write_text(RACKS.format(home / "captures"))
+    shutil.rmtree(home / "state", ignore_errors=True)  # where a rack before it stopped
+    monkeypatch.setenv("NAFX_RACK_HOME", str(home))
     yield from played()
 
 
