@@ -75,7 +75,7 @@ class TrainPage(Vertical):
         return self.queue.job
 
     def show(self, jobs: tuple[Job, ...], slot: str) -> None:
-        """Draw these jobs; the highlighted one stays it, but one that was started here becomes it. `slot` is the one in focus."""
+        """Draw these jobs; the highlighted one stays it until one is started here. `slot` is the one in focus."""
         self._slot = slot
         if tuple(self.queue.lines) != jobs or self._started:
             before = self.job.id if self.job else ""
