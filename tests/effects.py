@@ -134,29 +134,25 @@ def pedalnet() -> PedalNet:
 
 
 FLAT = {"flat_response": False}
-NO_GRADIENT = {"gradients": False}  # another row has it: of the box inside, or of the same on one channel
+NO_GRADIENT = {"gradients": False}  # of what is not trained, or whose inside or single channel has a row with one
 EFFECTS: dict[str, Row] = {
-    "stack of layers": Row(stack, brief=brief(1, 70)),
-    "stack of layers and the dry signal, between gains": Row(
-        lambda: Scaled(stack(skip=True), 3.0, 0.5), brief=brief(64, **NO_GRADIENT)
-    ),
-    "pedalnet": Row(pedalnet, brief=brief(70)),
+    "stack of layers": Row(stack, brief=brief(1, 70, **NO_GRADIENT)),
+    "stack of layers and the dry signal, between gains": Row(lambda: Scaled(stack(skip=True), 3.0, 0.5), variant=True),
+    "pedalnet": Row(pedalnet, brief=brief(70, **NO_GRADIENT)),
     "gain": box("gain", channels=2),
     "gain on each channel": Row(lambda: PerChannel(make("gain"), 2)),
     "level": box("level", channels=2, length=640, brief=brief(64)),
     "noise gate": box("noise_gate", length=640, brief=brief(64)),
-    "noise gate, stereo": box("noise_gate", channels=2, length=640, brief=brief(5, 64, **NO_GRADIENT)),
+    "noise gate, stereo": box("noise_gate", channels=2, length=640, variant=True),
     "dc block": box("dc_block", channels=2, length=640, brief=brief(1, 64)),
     "low-pass": box("low_pass", length=640, brief=brief(64)),
     "eq": box("eq", channels=2, length=640, brief=brief(1, 64)),
-    "delay": Row(lambda: short_delay(channels=1), {"length": 640}, brief(64)),
+    "delay": Row(lambda: short_delay(channels=1), {"length": 640}, brief(64, **NO_GRADIENT)),
     "delay, ping-pong": Row(lambda: short_delay(channels=2, ping_pong=True), {"length": 640}, variant=True),
-    "limiter": box("limiter", level=3.0, tolerance=1e-5, length=704, brief=brief(1, 64)),
-    "limiter, stereo": box("limiter", channels=2, level=3.0, tolerance=1e-5, brief=brief(100, **NO_GRADIENT)),
+    "limiter": box("limiter", level=3.0, tolerance=1e-5, length=704, brief=brief(64, **NO_GRADIENT)),
+    "limiter, stereo": box("limiter", channels=2, level=3.0, tolerance=1e-5, variant=True),
     "lstm of 44.1 kHz in a rack of 48": Row(lambda: resampled(44100, 48000), {"length": 640}, brief(64, **NO_GRADIENT)),
-    "lstm of 48 kHz in a stereo rack of 96": Row(
-        lambda: resampled(48000, 96000, 2), {"length": 640}, brief(5, **NO_GRADIENT)
-    ),
+    "lstm of 48 kHz in a stereo rack of 96": Row(lambda: resampled(48000, 96000, 2), {"length": 640}, variant=True),
     "tcn of 48 kHz in a rack of 44.1": Row(lambda: resampled_tcn(48000, 44100), {"length": 640, **FLAT}, variant=True),
     "lstm": Row(lambda: LSTM(Recurrent(hidden=8)), brief=brief(1, 70)),
     "lstm, two layers, three inputs": Row(
@@ -168,22 +164,22 @@ EFFECTS: dict[str, Row] = {
     ),
     "levels": Row(levelled, {"length": 350}, brief(70, **NO_GRADIENT)),
     "blend": Row(blended, {"length": 350}, brief(70, **NO_GRADIENT)),
-    "blend by hand, stereo": Row(blended_by_hand, {"length": 256, **FLAT}, brief(64)),
-    "nam convnet": Row(lambda: ConvNet(ConvNet.Settings(4, (1, 2, 300))), brief=brief(1, 70)),
+    "blend by hand, stereo": Row(blended_by_hand, {"length": 256, **FLAT}, variant=True),
+    "nam convnet": Row(lambda: ConvNet(ConvNet.Settings(4, (2, 300))), brief=brief(1, 70)),
     "conv stack": Row(lambda: ConvStack(ConvStack.Settings(2, (3,), 3)), brief=brief(7)),
-    "nam linear": Row(lambda: response(20), brief=brief(7)),
+    "nam linear": Row(lambda: response(20), variant=True),
     "nam linear, long": Row(lambda: response(600), brief=brief(1, 86, **NO_GRADIENT)),
     "nam lstm with encoded knobs": Row(encoded, brief=brief(64, **NO_GRADIENT)),
     "chain of gains": Row(lambda: Chain([make("gain"), make("gain")])),
-    "reverb": box("reverb", length=1280, **FLAT, brief=brief(1)),
+    "reverb": box("reverb", length=1280, **FLAT, brief=brief(40, **NO_GRADIENT)),
     "reverb, stereo": box("reverb", channels=2, length=1280, **FLAT, variant=True),
-    "cab": box("cab", length=1032, brief=brief(1, 86)),
+    "cab": box("cab", length=1032, brief=brief(86, **NO_GRADIENT)),
     "cab, stereo response": box("cab", {"ir": "2x12-room"}, channels=2, length=1032, variant=True),
-    "steerable tcn on each channel": Row(lambda: PerChannel(small_steerable(), 2), brief=brief(70, **NO_GRADIENT)),
+    "steerable tcn on each channel": Row(lambda: PerChannel(small_steerable(), 2), variant=True),
     "evened tcn on each channel": Row(lambda: PerChannel(evened(), 2), {"length": 350}, variant=True),
-    "evened tcn": Row(evened, {"length": 350}, brief(70)),
+    "evened tcn": Row(evened, {"length": 350}, brief(70, **NO_GRADIENT)),
     "micro tcn": Row(lambda: small_micro(causal=True), brief=brief(7)),
-    "micro tcn, not causal": Row(lambda: small_micro(causal=False), FLAT, brief(100, **NO_GRADIENT)),
+    "micro tcn, not causal": Row(lambda: small_micro(causal=False), FLAT, variant=True),
     "wavenet": Row(lambda: WaveNet(settings(SMALL)), {"length": 350}, brief(1, 70)),
     "wavenet steered by a knob": Row(
         lambda: WaveNet(settings(STEERED), knobs=(Knob("drive"),)), {"length": 192}, brief(64, **NO_GRADIENT)
@@ -191,7 +187,7 @@ EFFECTS: dict[str, Row] = {
     "wavenet on each channel": Row(
         lambda: PerChannel(WaveNet(settings(SMALL)), 2), {"length": 320}, brief(64, **NO_GRADIENT)
     ),
-    "random overdrive": box("random_overdrive", {"layers": 3}, brief=brief(70)),
+    "random overdrive": box("random_overdrive", {"layers": 3}, brief=brief(70, **NO_GRADIENT)),
     "random overdrive, stereo, biased sines, long past": box(
         "random_overdrive",
         {"layers": 4, "kernel_size": 6, "dilation_growth": 4, "bias": True, "activation": "sine"},
@@ -201,7 +197,7 @@ EFFECTS: dict[str, Row] = {
     "random overdrive, depthwise, chaotic": box(
         "random_overdrive",
         {"layers": 4, "depthwise": True, "activation": "sine30", "init": "normal"},
-        brief=brief(4),
+        variant=True,
         gradients=False,
     ),
 }

@@ -67,13 +67,14 @@ def test_stereo_ir_in_a_stereo_rack_and_in_a_mono_rack(write):
     assert np.abs(apply(raw(path), x[:, :1]) - mean).max() < 1e-5 * np.abs(mean).max()
 
 
+@pytest.mark.slow
 def test_any_cut_gives_the_same_output_far_into_the_tail(write):
     cab = raw(write(noise_ir(9000)), channels=2)
     x = np.random.default_rng(2).normal(size=(12000, 2)).astype(np.float32)
     whole = apply(cab, x)
     step = jax.jit(lambda state, x: cab.step(state, x, hold(positions(cab, {}), x.shape[0])))
     # In turns, so that the edges of the cab's own clock fall everywhere in a block.
-    state, at, sizes = ring.pack(cab.initial_state(), 200), 0, (200, 1, 64, 63)
+    state, at, sizes = jax.jit(lambda: ring.pack(cab.initial_state(), 200))(), 0, (200, 1, 64, 63)
     while at < len(x):
         size = min(sizes[at % 4], len(x) - at)
         y, state = step(state, x[at : at + size])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,11 @@ def golden(fixtures, name):
     return np.frombuffer(data, "<f4", 2 * count, 4).reshape(2, count)
 
 
+@partial(jax.jit, static_argnums=1)
+def start(effect, longest):
+    return ring.pack(effect.initial_state(), longest)
+
+
 @jax.jit
 def step(effect, state, x):
     return effect.step(state, x, jnp.zeros((len(x), 0)))
@@ -33,9 +39,9 @@ def step(effect, state, x):
 
 def streamed(effect, x, length):
     """The box's packed `step`, block after block, as many as fit."""
-    state, ys = ring.pack(effect.initial_state(), length), []
+    state, ys = start(effect, length), []
     for at in range(0, len(x) // length * length, length):
-        y, state = step(effect, state, jnp.asarray(x[at : at + length, None]))
+        y, state = step(effect, state, x[at : at + length, None])
         ys.append(np.asarray(y[:, 0]))
     return np.concatenate(ys)
 

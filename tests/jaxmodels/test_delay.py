@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +33,11 @@ def impulse(length, channels=1):
     return np.eye(length, 1, dtype=np.float32).repeat(channels, axis=1)
 
 
+@partial(jax.jit, static_argnums=2)
+def start(box, knobs, longest):
+    return ring.pack(box.initial_state(knobs), longest)
+
+
 @jax.jit
 def step(box, state, x, knobs):
     return box.step(state, x, knobs)
@@ -38,7 +45,7 @@ def step(box, state, x, knobs):
 
 def streamed(box, x, knobs, length):
     """Blocks of `length` through a packed state, and the state after them."""
-    state, ys = ring.pack(box.initial_state(knobs[0]), length), []
+    state, ys = start(box, knobs[0], length), []
     for at in range(0, len(x), length):
         y, state = step(box, state, x[at : at + length], knobs[at : at + length])
         ys.append(np.asarray(y))
@@ -121,6 +128,7 @@ def test_a_change_of_time_glides_there_without_a_click():
         assert int(state.lag) == round(after * 48) * UNIT
 
 
+@pytest.mark.slow
 def test_a_glide_does_not_depend_on_the_cut():
     box = make("delay")
     x = np.random.default_rng(3).uniform(-1, 1, (4000, 1)).astype(np.float32)

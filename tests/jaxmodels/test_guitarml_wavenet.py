@@ -15,8 +15,9 @@ from tests.variants import slow_except
 CAPTURES = {"pedalnet": (16, 18_593), "ts9_fullD": (5, 1_961)}
 
 
+@pytest.mark.parametrize("lengths", slow_except([[]], [[], [1, 64]]))
 @pytest.mark.parametrize("name", slow_except(["ts9_fullD"], CAPTURES))
-def test_real_captures_equal_plain_numpy(fixtures, name):
+def test_real_captures_equal_plain_numpy(fixtures, name, lengths):
     """Started where silence leaves the layers; numpy gets there by hearing it."""
     path = fixtures / f"models/smartpedal_wavenet/{name}.json"
     box = load(path)
@@ -25,7 +26,7 @@ def test_real_captures_equal_plain_numpy(fixtures, name):
     want = plain.guitarml_wavenet(plain.document(path), np.pad(x.astype(float), (2046, 0)))[2046:]
     assert np.abs(want).max() > 0.05
     np.testing.assert_allclose(apply(box, x), want, rtol=0, atol=1e-5)
-    for length in (64,) if name == "ts9_fullD" else ():
+    for length in lengths:
         got = streamed(box, x, length)
         np.testing.assert_allclose(got, want[: len(got)], rtol=0, atol=1e-5)
     facts = inspect(path)[1]

@@ -11,7 +11,7 @@ import pytest
 from jax import lax
 
 from jaxmodels import ring
-from jaxmodels.effect import Knob, apply, default_positions, hold
+from jaxmodels.effect import Knob, apply, default_positions
 from jaxmodels.layers import LAYERS, Layers, PReLU, Scaled, Spec
 from tests.jaxmodels import plain
 from tests.variants import slow_except
@@ -25,20 +25,20 @@ def streamed(box, x, length, knobs=None):
     One scan over the blocks, so that blocks of one sample take no minutes.
     """
     count = len(x) // length
-    blocks = jnp.asarray(x[: count * length], jnp.float32).reshape(count, length, 1)
-    knobs = jnp.asarray(default_positions(box) if knobs is None else knobs, jnp.float32)
-    rows = knobs[: count * length] if knobs.ndim == 2 else hold(knobs, count * length)
-    start = ring.pack(box.initial_state(rows[0]), length)
+    blocks = np.asarray(x[: count * length], np.float32).reshape(count, length, 1)
+    knobs = np.asarray(default_positions(box) if knobs is None else knobs, np.float32)
+    rows = knobs[: count * length] if knobs.ndim == 2 else np.tile(knobs, (count * length, 1))
+    return np.asarray(in_blocks(box, blocks, rows.reshape(count, length, -1))).reshape(-1)
 
-    @jax.jit
-    def run(box, state, blocks, rows):
-        def one(state, block):
-            y, state = box.step(state, *block)
-            return state, y
 
-        return lax.scan(one, state, (blocks, rows))[1]
+@jax.jit
+def in_blocks(box, blocks, rows):
+    def one(state, block):
+        y, state = box.step(state, *block)
+        return state, y
 
-    return np.asarray(run(box, start, blocks, rows.reshape(count, length, -1))).reshape(-1)
+    start = ring.pack(box.initial_state(rows[0, 0]), blocks.shape[1])
+    return lax.scan(one, start, (blocks, rows))[1]
 
 
 def tensors(rng, **shapes):

@@ -115,7 +115,10 @@ def plain_network(box, x):
     return h[0]
 
 
-@pytest.mark.parametrize("settings", [{"dilation_growth": 3}, {"depthwise": True, "kernel_size": 4}, {"layers": 1}])
+SHAPES = [{"dilation_growth": 3}, {"depthwise": True, "kernel_size": 4}, {"layers": 1}]
+
+
+@pytest.mark.parametrize("settings", slow_except(SHAPES[1:], SHAPES))
 def test_the_network_is_a_plain_stack_of_convolutions(settings):
     box = make("random_overdrive", {"layers": 3, "activation": "elu"} | settings, channels=2)
     x = np.random.default_rng(0).uniform(-1, 1, (300, 2)).astype(np.float32)
@@ -154,9 +157,12 @@ def test_silence_in_is_silence_out_from_the_first_sample(settings):
     assert np.abs(y).max() < 1e-6
 
 
+POOR = {"activation": "relu", "channels": 1, "layers": 5}
+
+
 def test_dead_networks_are_passed_over_and_the_seed_still_decides():
     """One channel of ReLU in five layers: many draws are constant, and yet every box answers."""
-    settings = {"activation": "relu", "channels": 1, "layers": 5}
+    settings = POOR
     x = plucked_strings(RATE, 6000)[:, None]
     boxes = [make("random_overdrive", settings | {"seed": seed}) for seed in range(8)]
     through = jax.jit(lambda box: box._through_network(box.initial_state()[0], x)[0])
@@ -170,10 +176,10 @@ def test_dead_networks_are_passed_over_and_the_seed_still_decides():
     assert 0 < sum(alive) < 8  # there were dead ones to pass over
 
 
-GAINS = [("normal", 16, 24), ("normal", 16, 6), ("uniform_0.25", 1, 24), ("uniform_0.25", 1, 12)]
+GAINS = [("normal", 16, 24), ("normal", 8, 6), ("uniform_0.25", 1, 24), ("uniform_0.25", 1, 12)]
 
 
-@pytest.mark.parametrize("init, kernel_size, layers", slow_except(GAINS[1::2], GAINS))
+@pytest.mark.parametrize("init, kernel_size, layers", slow_except(GAINS[1:2], GAINS))
 def test_networks_of_enormous_or_no_gain_are_matched_all_the_same(init, kernel_size, layers):
     """24 linear layers: more than 500 dB louder, or 300 dB softer; a part of them, as much less."""
     settings = {"activation": "linear", "layers": layers, "channels": 16 if kernel_size > 1 else 4, "init": init}
@@ -213,10 +219,10 @@ def test_full_scale_is_never_passed_whatever_comes_in():
 def test_declared_sizes():
     box = make("random_overdrive")
     assert (box.num_parameters, box.network_receptive_field) == (3 * 8 + 4 * 3 * 64 + 3 * 8, 13)
-    box = make("random_overdrive", {"bias": True, "depthwise": True, "layers": 4, "dilation_growth": 2})
-    assert box.num_parameters == (24 + 8) + 2 * (24 + 8) + (24 + 1)
-    assert box.network_receptive_field == 1 + 2 * (1 + 2 + 4 + 8)
-    assert box.settings == Settings(bias=True, depthwise=True, layers=4, dilation_growth=2)
+    box = make("random_overdrive", {"bias": True, "depthwise": True, "layers": 3, "dilation_growth": 2})
+    assert box.num_parameters == (24 + 8) + (24 + 8) + (24 + 1)
+    assert box.network_receptive_field == 1 + 2 * (1 + 2 + 4)
+    assert box.settings == Settings(bias=True, depthwise=True, layers=3, dilation_growth=2)
 
 
 def test_the_network_hears_as_far_as_it_says():
@@ -254,7 +260,7 @@ def test_the_seed_alone_compiles_nothing():
         return box.step(state, x, knobs)
 
     for seed in (1, 2, 1024):
-        box = make("random_overdrive", {"seed": seed, "layers": 2})
-        assert box.settings == replace(Settings(), seed=seed, layers=2)
+        box = make("random_overdrive", POOR | {"seed": seed})
+        assert box.settings == replace(Settings(**POOR), seed=seed)
         step(box, box.initial_state(), jnp.zeros((8, 1)), jnp.full((8, 3), 0.5))
     assert len(traces) == 1

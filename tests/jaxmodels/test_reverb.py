@@ -60,7 +60,8 @@ def test_damping_shortens_the_treble_and_leaves_the_middle():
     assert treble == pytest.approx([2.0, 2.0 * 0.3**0.5, 2.0 * 0.3], rel=0.12)
 
 
-@pytest.mark.parametrize("rate", slow_except([22050], [22050, 96000]))
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [22050, 96000])
 def test_other_rates(rate):
     wet = response(rate=rate, decay=1.0)[:, 0]
     assert t60(band(wet, 700, rate), rate) == pytest.approx(1.0, rel=0.05)
@@ -143,13 +144,14 @@ def test_the_longest_decay_dies():
     assert np.diff(loudness_db) == pytest.approx([-6] * 4, abs=1)
 
 
+@pytest.mark.slow
 def test_live_blocks_in_a_ring_equal_the_whole():
     reverb = Reverb(channels=2)
     x = np.random.default_rng(0).normal(size=(LENGTH, 2)).astype(np.float32)
     knobs = jnp.asarray(positions(reverb, {"mix": 1.0, "size": 0.2}))
     whole = apply(reverb, x, knobs)
     step = jax.jit(lambda state, x: reverb.step(state, x, hold(knobs, len(x))))
-    state = ring.pack(reverb.initial_state(knobs), BLOCK)
+    state = jax.jit(lambda: ring.pack(reverb.initial_state(knobs), BLOCK))()
     for at in range(0, RATE // 4, BLOCK):
         y, state = step(state, x[at : at + BLOCK])
         assert np.abs(y - whole[at : at + BLOCK]).max() < 1e-5

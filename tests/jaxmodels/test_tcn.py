@@ -10,7 +10,7 @@ from flax import nnx
 
 from jaxmodels import ring
 from jaxmodels.convolution import num_parameters
-from jaxmodels.effect import Knob, apply, hold, positions
+from jaxmodels.effect import Knob, apply, first_state, hold, positions
 from jaxmodels.laws import measured_receptive_field
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from tests.variants import slow_except
@@ -54,7 +54,7 @@ def test_published_steerable_networks_give_the_recorded_output(golden, name):
         assert np.abs(got - want).max() <= limit / 10  # a tenth of what the reference asks for
 
 
-@pytest.mark.parametrize("name", slow_except(["amp"], ["amp", "delay", "piano2egtr"]))
+@pytest.mark.parametrize("name", slow_except(["delay"], ["amp", "delay", "piano2egtr"]))
 def test_published_steerable_networks_equal_plain_numpy(golden, name):
     weights, net, c = np.load(golden / f"steerable_{name}_weights.npz"), load(golden, name), (1.0, -2.5)
     x = np.load(golden / "steerable_io.npz")["x"][:2000]
@@ -107,7 +107,7 @@ def plain_micro(weights, x, p, growth, causal):
 CROPS = [(True, 4), (True, 5), (False, 4), (False, 5)]
 
 
-@pytest.mark.parametrize("causal, kernel_size", slow_except([(True, 5), (False, 4)], CROPS))
+@pytest.mark.parametrize("causal, kernel_size", slow_except([(True, 5)], CROPS))
 def test_micro_tcn_with_a_trained_batch_norm_equals_plain_numpy(causal, kernel_size):
     settings = MicroTCN.Settings(blocks=2, width=6, kernel_size=kernel_size, dilation_growth=3, causal=causal)
     weights = {k: np.asarray(v) for k, v in MicroTCN(settings, rngs=nnx.Rngs(1)).weights().items()}
@@ -157,7 +157,7 @@ def test_micro_tcn_has_the_papers_sizes(sizes, parameters, field, causal):
 
 
 @pytest.mark.parametrize("kernel_size", slow_except([2], [1, 2, 5]))
-@pytest.mark.parametrize("kind", ["steerable", "micro", "micro non-causal"])
+@pytest.mark.parametrize("kind", slow_except(["micro non-causal"], ["steerable", "micro", "micro non-causal"]))
 def test_the_receptive_field_is_the_declared_one(kind, kernel_size):
     """Measured with positive weights, so that no two ways through the network cancel."""
     sizes = dict(blocks=3, width=3, kernel_size=kernel_size, dilation_growth=3)
@@ -166,15 +166,15 @@ def test_the_receptive_field_is_the_declared_one(kind, kernel_size):
     else:
         net = MicroTCN(MicroTCN.Settings(**sizes, causal=kind == "micro"))
     graph, state = nnx.split(net)
-    net = nnx.merge(graph, jax.tree.map(lambda w: jnp.abs(w) * 0.2 + 0.02, state))
+    net = nnx.merge(graph, jax.tree.map(lambda w: np.abs(w) * np.float32(0.2) + np.float32(0.02), state))
     assert measured_receptive_field(net, net.receptive_field + 30) == net.receptive_field
 
 
-@pytest.mark.parametrize("kind", [SteerableTCN, MicroTCN])
+@pytest.mark.parametrize("kind", slow_except([SteerableTCN], [SteerableTCN, MicroTCN]))
 def test_the_first_state_is_that_after_long_silence(kind):
     net = kind(kind.Settings(blocks=2, width=5, kernel_size=4, dilation_growth=12))
     knobs = jnp.asarray([0.8, 0.1])
-    start = net.initial_state(knobs)
+    start = first_state(net, knobs)
     zeros = jax.tree.map(jnp.zeros_like, start)
     length = net.receptive_field
     y, settled = jax.jit(net.step)(zeros, jnp.zeros((length, 1)), hold(knobs, length))
@@ -183,17 +183,17 @@ def test_the_first_state_is_that_after_long_silence(kind):
     assert float(jnp.abs(y[0] - y[-1]).max()) > 1e-3  # it was not silent from the beginning
 
 
-@pytest.mark.parametrize("kind", [SteerableTCN, MicroTCN])
+@pytest.mark.parametrize("kind", slow_except([SteerableTCN], [SteerableTCN, MicroTCN]))
 def test_one_row_of_knobs_stands_for_a_whole_block(kind):
     net = kind(kind.Settings(blocks=2, width=4, kernel_size=3))
     x = jnp.sin(jnp.arange(90.0))[:, None]
     knobs = jnp.asarray([0.2, 0.9])
-    state = net.initial_state(knobs)
+    state = first_state(net, knobs)
     step = jax.jit(net.step)
     np.testing.assert_allclose(step(state, x, knobs[None])[0], step(state, x, hold(knobs, 90))[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [SteerableTCN, MicroTCN])
+@pytest.mark.parametrize("kind", slow_except([SteerableTCN], [SteerableTCN, MicroTCN]))
 def test_inverted_is_exactly_the_negative(kind):
     net = kind(kind.Settings(blocks=2, width=4, kernel_size=3), rngs=nnx.Rngs(4))
     x = np.random.default_rng(0).uniform(-1, 1, 300).astype(np.float32)

@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 
 from jaxmodels import ring, wavenet_layers
-from jaxmodels.effect import Knob, apply
+from jaxmodels.effect import Knob, apply, first_state
 from jaxmodels.files import ModelFileError, load, save
 from jaxmodels.formats.nam_wavenet import architecture, flatten, read_wavenet, widths
 from jaxmodels.wavenet import PRESETS, WaveNet, encode
@@ -37,7 +37,7 @@ GOLDENS = {
     "wavenet_standard": ("BossWN-standard", 1e-5),
     "wavenet_standard_v2_48000": ("BossWN-standard", 3e-5),
 }
-USUAL = ["wavenet_nano", "wavenet_a2_lite", "wavenet_condition_dsp", "wavenet_official"]
+USUAL = ["wavenet_a2_lite", "wavenet_condition_dsp", "wavenet_official"]
 OLD_BUG = "wavenet_a2_film_full"  # its golden lacks a FiLM, which NAM's engine left out by mistake until August 2026
 
 
@@ -49,9 +49,12 @@ def stepped(net, state, x, knobs):
     return net.step(state, x, knobs)
 
 
+packed = jax.jit(ring.pack, static_argnums=1)
+
+
 def streamed(net, x, length, knobs=None, state=None):
     """The output in blocks of `length`, the state packed as in a rack; what is left over of `x` is dropped."""
-    state = ring.pack(net.initial_state(knobs) if state is None else state, length)
+    state = packed(first_state(net, knobs) if state is None else state, length)
     held = np.zeros((length, 0), np.float32) if knobs is None else np.tile(knobs, (length, 1))
     blocks = []
     for at in range(0, len(x) - length + 1, length):
@@ -101,7 +104,7 @@ def test_every_golden_of_a_wavenet_is_listed(fixtures):
     assert {name for name in there if name.startswith(("a2", "wavenet"))} == GOLDENS.keys() | {OLD_BUG}
 
 
-@pytest.mark.parametrize("lengths", slow_except([[17, 2048]], [[17, 2048], [1, 64]]))
+@pytest.mark.parametrize("lengths", slow_except([[17]], [[17], [1, 64, 2048]]))
 @pytest.mark.parametrize("name", slow_except(USUAL, GOLDENS))
 def test_nams_own_engine_plays_the_same(fixtures, name, lengths):
     model, allowed = GOLDENS[name]
@@ -134,7 +137,8 @@ def test_random_weights_on_a_long_signal(fixtures, prewarmed, lengths):
     net = read(found["config"], np.array(found["weights"], np.float32))
     suffix = "" if prewarmed else "_noprewarm"
     x, want = np.load(folder / "input.npy"), np.load(folder / f"nam_wavenet_standard_output{suffix}.npy")
-    state = net.initial_state() if prewarmed else jax.tree.map(jnp.zeros_like, net.initial_state())
+    state = first_state(net, None)
+    state = state if prewarmed else jax.tree.map(np.zeros_like, state)
     np.testing.assert_allclose(apply(net, x, state=state), want, rtol=0, atol=1e-5)
     for length in lengths:
         got = streamed(net, x[: max(300, 2 * length)], length, state=state)
@@ -171,7 +175,7 @@ FIELDS = {
 }
 
 
-@pytest.mark.parametrize("name", slow_except(set(FIELDS) - {"thirteen channels", "plain"}, FIELDS))
+@pytest.mark.parametrize("name", slow_except(set(FIELDS) - {"thirteen channels", "plain", "no kernel"}, FIELDS))
 def test_fields_mean_what_the_format_says(name):
     config, weights = weights_for(FIELDS[name])
     net = read(config, weights)
@@ -203,10 +207,11 @@ def test_everything_at_once_with_knobs(tmp_path):
     np.testing.assert_array_equal(flatten(again)[1], weights)
 
 
+@pytest.mark.slow
 def test_the_plain_way_and_the_streaming_way_are_one():
     """Training differentiates `whole`; what plays is `stream`."""
     net = read(*weights_for(EVERYTHING, scale=0.4), knobs=KNOBS)
-    (past, inner), knobs = net.initial_state(POSITIONS), np.tile(POSITIONS, (64, 1))
+    (past, inner), knobs = first_state(net, POSITIONS), np.tile(POSITIONS, (64, 1))
     x = np.random.default_rng(2).normal(0, 0.3, (64, 1)).astype(np.float32)
     want, (moved, nested) = stepped(net, (past, inner), x, knobs)
     columns = jnp.concatenate([x.T, jnp.tile(jnp.array(COLUMNS)[:, None], (1, 64))])

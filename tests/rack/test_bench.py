@@ -19,6 +19,7 @@ from rack import bench
 from rack.catalogue import catalogue
 from rack.config import parse
 from rack.errors import RackError
+from tests.variants import slow_except
 
 
 @pytest.fixture(autouse=True)
@@ -115,14 +116,14 @@ def test_a_step_continues_where_the_block_before_ended():
     np.testing.assert_allclose(y[:, 0], apply(bench.recurrent("lstm16"), x), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "engine, name",
-    [
-        *itertools.product(["torch", "onnxruntime"], ["lstm16", "gru16"]),
-        *itertools.product(["torch", "torch_paper"], bench.PEER_TCNS),
-        *itertools.product(["torch"], ["nam_nano", "a2_lite"]),
-    ],
-)
+OTHERS = [
+    *itertools.product(["torch", "onnxruntime"], ["lstm16", "gru16"]),
+    *itertools.product(["torch", "torch_paper"], bench.PEER_TCNS),
+    *itertools.product(["torch"], ["nam_nano", "a2_lite"]),
+]
+
+
+@pytest.mark.parametrize("engine, name", slow_except([*OTHERS[:4], ("torch", "nam_nano")], OTHERS))
 def test_other_engines_compute_the_same(engine, name):
     pytest.importorskip(engine.partition("_")[0])
     blocks = bench.plucks(640).reshape(-1, 64, 1)

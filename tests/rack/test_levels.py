@@ -167,6 +167,7 @@ def test_a_steered_model_has_auto_gain_unless_it_is_turned_off(tmp_path, monkeyp
     assert made(spec, RATE, 1).remarks == found.remarks, "it is measured once"
 
 
+@pytest.mark.slow
 def test_the_checkpoints_of_a_steered_model_share_a_program(tmp_path):
     workshop = build.Workshop(tmp_path)
     built = [

@@ -284,6 +284,7 @@ def test_the_klon_is_made_of_pieces(fixtures):
 
 
 def test_the_list_can_be_printed(dry, tmp_path, capsys):
+    dry = dry[: 10 * RATE]
     for name, x in (("dry", dry), ("wet", device(dry)), ("other", device(dry)[::-1])):
         sound.write(str(tmp_path / f"{name}.wav"), x, RATE)
     assert checks.main([str(tmp_path / "dry.wav"), str(tmp_path / "wet.wav")]) == 0
