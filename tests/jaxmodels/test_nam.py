@@ -23,6 +23,8 @@ from tests.jaxmodels.test_convnet import golden, streamed
 from tests.variants import slow_except
 
 LSTMS = {"lstm_official": "lstm", "lstm_1x10": "lstm_1x10", "lstm_3x8": "lstm_3x8", "lstm_1x16": "BossLSTM-1x16"}
+NOISE = np.random.default_rng(3).uniform(-0.8, 0.8, 300).astype(np.float32)
+RATES = [(2000, 1024), (None, 64), (-1, 64), (2000.4, 1024)]  # of a file, and the samples of silence before it
 REFUSED = {"mock_a2.nam": "layers\\[0\\].input_size is missing", "keras_unsupported.json": "layers is a list of 0"}
 
 
@@ -35,8 +37,6 @@ def written(tmp_path):
 
     return write
 
-
-NOISE = np.random.default_rng(3).uniform(-0.8, 0.8, 300).astype(np.float32)
 
 # --- what plays ---
 
@@ -55,15 +55,11 @@ def test_the_engine_from_the_first_sample_whole_and_in_blocks(fixtures, name, le
 
 def test_two_seconds_of_the_engine_from_the_state_in_the_file(fixtures):
     folder = fixtures / "vectors/engines"
-    network = load(folder / "nam_lstm16.nam")
-    y = apply(network, np.load(folder / "input.npy"), state=jnp.zeros((1, 2, 16)))
+    y = apply(load(folder / "nam_lstm16.nam"), np.load(folder / "input.npy"), state=jnp.zeros((1, 2, 16)))
     np.testing.assert_allclose(y, np.load(folder / "nam_lstm16_output_noprewarm.npy"), rtol=0, atol=1e-5)
 
 
-SETTLED = [(2000, 1024), (None, 64), (-1, 64), (2000.4, 1024)]
-
-
-@pytest.mark.parametrize("rate, settle", slow_except(SETTLED[:2], SETTLED))
+@pytest.mark.parametrize("rate, settle", slow_except(RATES[:2], RATES))
 def test_an_lstm_hears_half_a_second_of_silence_first(written, rate, settle):
     """In whole blocks of 64 samples; one block where the file says no rate."""
     document = lstm(sample_rate=rate)
@@ -394,9 +390,7 @@ def again(network, **options):
 
 
 def equal(one, other):
-    _, state = nnx.split(one)
-    _, state_of_other = nnx.split(other)
-    same = jax.tree.map(lambda a, b: bool((a == b).all()), state, state_of_other)
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), nnx.split(one)[1], nnx.split(other)[1])
     return one.settings == other.settings and all(jax.tree.leaves(same))
 
 

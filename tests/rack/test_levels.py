@@ -148,8 +148,7 @@ def test_loudness_is_measured_once(tmp_path, monkeypatch):
 
 
 def steered_network(path: Path, seed: int) -> str:
-    settings = SteerableTCN.Settings(blocks=2, width=4, kernel_size=3)
-    save(path, SteerableTCN(settings, rngs=nnx.Rngs(seed)))
+    save(path, SteerableTCN(SteerableTCN.Settings(blocks=2, width=4, kernel_size=3), rngs=nnx.Rngs(seed)))
     return str(path)
 
 
