@@ -103,9 +103,7 @@ def new(wanted: NewJob, now: str) -> Kept:
     kind = "sweep" if sweeps else str(run.get("recipe", "capture"))
     try:
         title = good_title(wanted.title or _title(kind, data, deliver))
-        own = (
-            0.0 if sweeps else run.pop("target_esr", 0.0)
-        )  # the server's own business: it may change while the job runs
+        own = 0.0 if sweeps else run.pop("target_esr", 0.0)  # the server's business: it may change while the job runs
         target = good_target(wanted.target_esr or own)
     except ValueError as error:
         raise JobError(f"{wanted.run or 'jobs.start'}: {error}") from None
