@@ -73,7 +73,7 @@ def test_render_is_what_the_live_engine_plays(phrase, tmp_path, name):
     x, rate = render.read(str(phrase))
     x = render.to_channels(x, rack.channels)
     row = render.row_of(rack, rate, rack.channels)
-    offline = render.render(row, x, rate, block=256)
+    offline = render.to_channels(render.render(row, x, rate, block=256), 2)  # a mono rack plays on both sides
     latency = sum(placed.effect.latency for placed in row)
     with EngineProcess() as engine:
         bench = Bench(tmp_path, engine.shared, block=64, channels=rack.channels, rate=rate)
