@@ -32,7 +32,7 @@ TAKE_S = 3  # of the recording, learned from and played round and round; a check
 SETTLE_S = 0.5  # after which nothing of what played before is heard
 EXAMPLES = ((0.0, 0.2, 0.8), (0.5, 0.9, 0.5), (1.0, 0.4, 0.1))  # SuperKnob, drive, tone
 NEARER = 0.8  # of the first checkpoint's distance to the target is the last one's at most
-MINUTES, STEPS = "4", (20, 80)  # of training at most; after so many steps the pad is moved, and the training ended
+MINUTES, STEPS = "4", (20, 200)  # of training at most; after so many steps the pad is moved, and the training ended
 PATIENCE_S = 300.0  # on a busy machine
 
 
@@ -204,6 +204,7 @@ def learn(tmux: Tmux, rack: connect.Connection, take: Path) -> str:
     until(lambda: rack.get(f"jobs.{id}")["last"]["step"] >= STEPS[0], "some steps")
     move_the_pad(tmux, rack)
     until(lambda: rack.get(f"jobs.{id}")["last"]["step"] >= STEPS[1], "enough steps")
+    until(lambda: rack.get(f"jobs.{id}")["checkpoints"][-1]["number"] >= first.number + 2, "better ones")
     tmux.press("s")
     until(lambda: rack.get(f"jobs.{id}")["state"] in ("stopped", "done"), "it stops and keeps the best")
     newest = lambda: rack.get(f"jobs.{id}")["checkpoints"][-1]  # noqa: E731
