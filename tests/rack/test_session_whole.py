@@ -109,13 +109,13 @@ def slowly(tmux: Tmux, *keys: str) -> None:
 def focus(tmux: Tmux, key: str) -> None:
     """Walk to a knob: the line at the bottom names the one in focus, at the latest when a warning has stayed there."""
     slot, _, knob = key.partition(".")
+    named = lambda: tmux.screen.splitlines()[-2].partition(" = ")[0]  # noqa: E731
     for _ in range(40):
-        named = tmux.screen.splitlines()[-2]
-        if named.startswith(f" {slot}  {knob} = "):
+        if (there := named()) == f" {slot}  {knob}":
             return
         tmux.press("l")
         end = time.monotonic() + 5.0
-        while tmux.screen.splitlines()[-2] == named and time.monotonic() < end:
+        while named() == there and time.monotonic() < end:
             time.sleep(0.05)
     raise AssertionError(f"{key} cannot be reached:\n{tmux.screen}")
 
