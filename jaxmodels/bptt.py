@@ -96,8 +96,7 @@ def _joined(cut):
     return cut.reshape(-1, *cut.shape[2:])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _run(maths, stretch, weights, state, x):
+def _output(maths, stretch, weights, state, x) -> tuple:
     return _run_forward(maths, stretch, weights, state, x)[0]
 
 
@@ -148,4 +147,5 @@ def _run_backward(maths, stretch, saved, gradients):
     return d_weights, d_state, _joined(d_x)
 
 
+_run = jax.custom_vjp(_output, nondiff_argnums=(0, 1))
 _run.defvjp(_run_forward, _run_backward)

@@ -48,7 +48,7 @@ class Knob:
         if not self.low <= self.default <= self.high:
             raise ValueError(f"knob {self.name}: default {self.default} is outside {self.low}..{self.high}")
 
-    def value(self, position):
+    def value(self, position) -> Any:
         """Position 0..1 (a number or an array, traced or not) to a value in `unit`."""
         if self.curve == "linear":
             return self.low + (self.high - self.low) * position

@@ -9,7 +9,7 @@ too little there is made up for. The sound of the middle is not touched.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ RISE_S = 0.05  # time constant of a gain that rises; one that falls is there wit
 DC_CUTOFF_HZ = 10.0  # of two filters: a loud corner rectifies, so that its DC follows the playing
 
 
-def steered(effect: Effect) -> bool:
+def steered(effect: Effect) -> TypeGuard[SteerableTCN]:
     """Whether a network has controls that nobody has calibrated, and not too many of them."""
     is_tcn = isinstance(effect, SteerableTCN) and effect.knobs == control_knobs(len(effect.knobs))
     return is_tcn and len(effect.knobs) <= MOST_CONTROLS

@@ -167,7 +167,7 @@ def _show(entries: Iterable[Entry], library: Library, as_json: bool) -> None:
     costs = library.costs()
     for entry in entries:
         ns = entry.cost_ns or costs.get((entry.format, entry.architecture, entry.sample_rate))
-        words = (entry.architecture or family(entry.format), hertz(entry.sample_rate), ns and percent(share(ns)))
+        words = (entry.architecture or family(entry.format), hertz(entry.sample_rate), percent(share(ns)) if ns else "")
         kind = entry.error or " ".join(filter(None, words))
         print(f"{'*' if entry.favourite else ' '} {entry.path}  {kind}{f'  #{entry.tags}' if entry.tags else ''}")
 

@@ -74,8 +74,7 @@ def _through(weight, x):
     return x @ weight if weight.ndim == 2 else weight[None, None] * x
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _held(places, x, weight, bias, slope, residual):
+def _output(places, x, weight, bias, slope, residual) -> jax.Array:
     return _held_forward(places, x, weight, bias, slope, residual)[0]
 
 
@@ -99,6 +98,7 @@ def _held_backward(places, saved, d_y):
     return d_x, d_weight, jnp.sum(d_u, axis=(0, 1)), d_slope, d_residual
 
 
+_held = jax.custom_vjp(_output, nondiff_argnums=(0,))
 _held.defvjp(_held_forward, _held_backward)
 
 

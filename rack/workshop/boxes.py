@@ -66,8 +66,9 @@ def _capture(path: str, settings: CaptureSettings, rate: int, channels: int, int
     model, facts = (load(path, **options), _facts(path)) if path else (Through(), Facts())
     evened = ()
     if settings.auto_gain and steered(model):
-        makeup = np.array(_kept(("make-up", _content(path), options), list, lambda: makeup_db(model).tolist()))
-        model, evened = Evened(model, makeup), (f"auto-gain {makeup.min():+.1f} to {makeup.max():+.1f} dB",)
+        net = model
+        makeup = np.array(_kept(("make-up", _content(path), options), list, lambda: makeup_db(net).tolist()))
+        model, evened = Evened(net, makeup), (f"auto-gain {makeup.min():+.1f} to {makeup.max():+.1f} dB",)
     box = at_rate(model, rate, channels)
 
     def levels(input_db: float = 0.0, output_db: float = 0.0) -> Levels:

@@ -13,8 +13,9 @@ from jaxmodels.formats.aidax import USUAL_RATE
 from jaxmodels.layers import Layers, Scaled
 from jaxmodels.recurrent import GRU, LSTM
 from tests.jaxmodels import plain
+from tests.jaxmodels.streaming import streamed
 from tests.jaxmodels.test_keras import network, written
-from tests.jaxmodels.test_layers import stack, streamed
+from tests.jaxmodels.test_layers import stack
 from tests.variants import slow_except
 
 CAPTURES = ("blues_deluxe", "british_lead", "california_clean")

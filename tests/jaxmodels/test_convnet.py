@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmodels import ring
 from jaxmodels.convnet import ConvNet, Linear
 from jaxmodels.effect import apply
 from jaxmodels.files import ModelFileError, inspect, load, save
+from tests.jaxmodels.streaming import streamed
 from tests.variants import slow_except
 
 GOLDENS = ["convnet_nobn", "convnet_relu", "convnet_test", "linear_nobias", "linear_fft_rf320", "linear_fft_rf4096"]
@@ -25,25 +22,6 @@ def golden(fixtures, name):
     data = (fixtures / f"vectors/nam_core/golden_{name}.bin").read_bytes()
     count = int.from_bytes(data[:4], "little")
     return np.frombuffer(data, "<f4", 2 * count, 4).reshape(2, count)
-
-
-@partial(jax.jit, static_argnums=1)
-def start(effect, longest):
-    return ring.pack(effect.initial_state(), longest)
-
-
-@jax.jit
-def step(effect, state, x):
-    return effect.step(state, x, jnp.zeros((len(x), 0)))
-
-
-def streamed(effect, x, length):
-    """The box's packed `step`, block after block, as many as fit."""
-    state, ys = start(effect, length), []
-    for at in range(0, len(x) // length * length, length):
-        y, state = step(effect, state, x[at : at + length, None])
-        ys.append(np.asarray(y[:, 0]))
-    return np.concatenate(ys)
 
 
 def played(config, weights, x):

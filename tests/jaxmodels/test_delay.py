@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmodels import ring
 from jaxmodels.boxes import make
 from jaxmodels.dsp.delay import UNIT
 from jaxmodels.effect import apply, hold, positions
+from tests.jaxmodels.streaming import played
 from tests.variants import slow_except
 
 RATE = 48000
@@ -33,25 +30,6 @@ def impulse(length, channels=1):
     return np.eye(length, 1, dtype=np.float32).repeat(channels, axis=1)
 
 
-@partial(jax.jit, static_argnums=2)
-def start(box, knobs, longest):
-    return ring.pack(box.initial_state(knobs), longest)
-
-
-@jax.jit
-def step(box, state, x, knobs):
-    return box.step(state, x, knobs)
-
-
-def streamed(box, x, knobs, length):
-    """Blocks of `length` through a packed state, and the state after them."""
-    state, ys = start(box, knobs[0], length), []
-    for at in range(0, len(x), length):
-        y, state = step(box, state, x[at : at + length], knobs[at : at + length])
-        ys.append(np.asarray(y))
-    return np.concatenate(ys), state
-
-
 TIMES = [(1.0, 48000), (1.0, 44100), (3.0, 48000), (25.0, 48000)]
 
 
@@ -65,7 +43,7 @@ def test_echoes_are_those_of_the_written_out_loop(time_ms, rate):
     knobs = np.tile(positions(box, values), (len(x), 1))
     np.testing.assert_allclose(apply(box, x, knobs[0]), want, rtol=0, atol=3e-5)
     for length in (16, 2000):
-        y, _ = streamed(box, x[:, None], knobs, length)
+        y, _ = played(box, x[:, None], length, knobs)
         np.testing.assert_allclose(y[:, 0], want, rtol=0, atol=3e-5)
 
 
@@ -122,7 +100,7 @@ def test_a_change_of_time_glides_there_without_a_click():
     for before, after in ((20.0, 120.0), (120.0, 20.0), (50.0, 50.5)):
         ends = [positions(box, {"time": time, **wet}) for time in (before, after)]
         knobs = np.where(np.arange(24000)[:, None] < 8000, *ends).astype(np.float32)
-        y, state = streamed(box, tone, knobs, 2000)
+        y, state = played(box, tone, 2000, knobs)
         steepest = np.abs(np.diff(tone[:, 0])).max()
         assert np.abs(np.diff(y[7000:], axis=0)).max() < 1.51 * steepest
         assert int(state.lag) == round(after * 48) * UNIT
@@ -134,9 +112,9 @@ def test_a_glide_does_not_depend_on_the_cut():
     x = np.random.default_rng(3).uniform(-1, 1, (4000, 1)).astype(np.float32)
     ends = [positions(box, {"time": time, "mix": 1.0}) for time in (2.0, 15.0)]
     knobs = np.where((np.arange(4000)[:, None] % 2500) < 800, *ends).astype(np.float32)
-    whole, at_end = streamed(box, x, knobs, 2000)
+    whole, at_end = played(box, x, 2000, knobs)
     for length in (50, 400):
-        y, state = streamed(box, x, knobs, length)
+        y, state = played(box, x, length, knobs)
         np.testing.assert_allclose(y, whole, rtol=0, atol=1e-6)
         assert int(state.lag) == int(at_end.lag)
 

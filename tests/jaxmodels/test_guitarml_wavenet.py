@@ -9,7 +9,7 @@ import pytest
 
 from jaxmodels import ModelFileError, apply, inspect, load
 from tests.jaxmodels import plain
-from tests.jaxmodels.test_layers import streamed
+from tests.jaxmodels.streaming import streamed
 from tests.variants import slow_except
 
 CAPTURES = {"pedalnet": (16, 18_593), "ts9_fullD": (5, 1_961)}

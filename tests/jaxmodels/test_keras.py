@@ -11,7 +11,8 @@ from jaxmodels import ModelFileError, apply, inspect, load
 from jaxmodels.layers import Layers
 from jaxmodels.recurrent import GRU, LSTM, Settings
 from tests.jaxmodels import plain
-from tests.jaxmodels.test_layers import BLOCKS, stack, streamed
+from tests.jaxmodels.streaming import streamed
+from tests.jaxmodels.test_layers import BLOCKS, stack
 from tests.variants import slow_except
 
 MODELS = ("dense", "conv", "conv_stateless", "gru", "gru_1d", "lstm", "lstm_1d")  # full_model has no recording

@@ -8,37 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
 
-from jaxmodels import ring
-from jaxmodels.effect import Knob, apply, default_positions
+from jaxmodels.effect import Knob, apply
 from jaxmodels.layers import LAYERS, Layers, PReLU, Scaled, Spec
 from tests.jaxmodels import plain
+from tests.jaxmodels.streaming import streamed
 from tests.variants import slow_except
 
 BLOCKS = [1, 17, 64, 2048]
-
-
-def streamed(box, x, length, knobs=None):
-    """As much of `x [T]` as is whole blocks of `length`, one after another, on a packed state; knobs `[K]` or `[T, K]`.
-
-    One scan over the blocks, so that blocks of one sample take no minutes.
-    """
-    count = len(x) // length
-    blocks = np.asarray(x[: count * length], np.float32).reshape(count, length, 1)
-    knobs = np.asarray(default_positions(box) if knobs is None else knobs, np.float32)
-    rows = knobs[: count * length] if knobs.ndim == 2 else np.tile(knobs, (count * length, 1))
-    return np.asarray(in_blocks(box, blocks, rows.reshape(count, length, -1))).reshape(-1)
-
-
-@jax.jit
-def in_blocks(box, blocks, rows):
-    def one(state, block):
-        y, state = box.step(state, *block)
-        return state, y
-
-    start = ring.pack(box.initial_state(rows[0, 0]), blocks.shape[1])
-    return lax.scan(one, start, (blocks, rows))[1]
 
 
 def tensors(rng, **shapes):

@@ -19,7 +19,8 @@ from jaxmodels.formats import Source, nam, nam_lstm
 from jaxmodels.recurrent import GRU, LSTM, Settings
 from jaxmodels.wavenet import PRESETS, WaveNet
 from tests.jaxmodels.plain_nam import container, fast_sigmoid, fast_tanh, linear, lstm, played
-from tests.jaxmodels.test_convnet import golden, streamed
+from tests.jaxmodels.streaming import streamed
+from tests.jaxmodels.test_convnet import golden
 from tests.variants import slow_except
 
 LSTMS = {"lstm_official": "lstm", "lstm_1x10": "lstm_1x10", "lstm_3x8": "lstm_3x8", "lstm_1x16": "BossLSTM-1x16"}

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxmodels.formats.nam_wavenet import flatten, widths
 from tests.jaxmodels.plain_wavenet import Flat, np_wavenet
-from tests.jaxmodels.test_wavenet import TWO, document, read, slimmable, streamed, weights_for
+from tests.jaxmodels.streaming import streamed
+from tests.jaxmodels.test_wavenet import TWO, document, read, slimmable, weights_for
 
 
 def test_a_slimmable_network_is_cut(fixtures):

@@ -18,7 +18,8 @@ from jaxmodels.layers import Layers
 from jaxmodels.recurrent import GRU, LSTM, Settings
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from tests.jaxmodels import pickled
-from tests.jaxmodels.test_layers import BLOCKS, streamed
+from tests.jaxmodels.streaming import streamed
+from tests.jaxmodels.test_layers import BLOCKS
 from tests.jaxmodels.test_recurrent import reference, torch_tensors
 from tests.variants import slow_except
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import struct
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +11,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxmodels import ring, wavenet_layers
+from jaxmodels import wavenet_layers
 from jaxmodels.effect import Knob, apply, first_state
 from jaxmodels.files import ModelFileError, load, save
 from jaxmodels.formats.nam_wavenet import architecture, flatten, read_wavenet
 from jaxmodels.wavenet import PRESETS, WaveNet, encode
 from jaxmodels.xla import QUICKLY
 from tests.jaxmodels.plain_wavenet import np_wavenet
+from tests.jaxmodels.streaming import step, streamed
+from tests.jaxmodels.test_convnet import golden
 from tests.variants import slow_except
 from tests.wavenets import EVERYTHING, NESTED, SMALL, settings
 
@@ -44,37 +45,11 @@ OLD_BUG = "wavenet_a2_film_full"  # its golden lacks a FiLM, which NAM's engine 
 # --- playing ---
 
 
-@jax.jit
-def stepped(net, state, x, knobs):
-    return net.step(state, x, knobs)
-
-
-packed = jax.jit(ring.pack, static_argnums=1)
-
-
-def streamed(net, x, length, knobs=None, state=None):
-    """The output in blocks of `length`, the state packed as in a rack; what is left over of `x` is dropped."""
-    state = packed(first_state(net, knobs) if state is None else state, length)
-    held = np.zeros((length, 0), np.float32) if knobs is None else np.tile(knobs, (length, 1))
-    blocks = []
-    for at in range(0, len(x) - length + 1, length):
-        y, state = stepped(net, state, x[at : at + length, None], held)
-        blocks.append(y[:, 0])
-    return np.concatenate(blocks)
-
-
 def document(fixtures, model):
     found = json.loads((fixtures / f"vectors/nam_core/models/{model}.nam").read_text())
     while "submodels" in found["config"]:
         found = found["config"]["submodels"][-1]["model"]
     return found["config"], np.array(found["weights"], np.float32)
-
-
-def golden(fixtures, name):
-    data = (fixtures / f"vectors/nam_core/golden_{name}.bin").read_bytes()
-    (count,) = struct.unpack("<I", data[:4])
-    samples = np.frombuffer(data[4:], np.float32)
-    return samples[:count], samples[count : 2 * count]
 
 
 def read(config, weights, name="capture.nam", **more):
@@ -213,14 +188,14 @@ def test_the_plain_way_and_the_streaming_way_are_one():
     net = read(*weights_for(EVERYTHING, scale=0.4), knobs=KNOBS)
     (past, inner), knobs = first_state(net, POSITIONS), np.tile(POSITIONS, (64, 1))
     x = np.random.default_rng(2).normal(0, 0.3, (64, 1)).astype(np.float32)
-    want, (moved, nested) = stepped(net, (past, inner), x, knobs)
+    want, (moved, nested) = step(net, (past, inner), x, knobs)
     columns = jnp.concatenate([x.T, jnp.tile(jnp.array(COLUMNS)[:, None], (1, 64))])
     c, _ = jax.jit(type(net.condition).run)(net.condition, inner, columns)
     whole = jax.jit(wavenet_layers.whole, static_argnums=0)
     plain, after = whole(net.plan, net.weights[...], net.head_scale[...][0], past, columns, c)
     limit = 3e-6 * float(jnp.abs(want).max())
     np.testing.assert_allclose(plain.T, want, rtol=0, atol=limit)
-    then = [stepped(net, (state, nested), x, knobs)[0] for state in (after, moved)]
+    then = [step(net, (state, nested), x, knobs)[0] for state in (after, moved)]
     np.testing.assert_allclose(*then, rtol=0, atol=limit)
 
 

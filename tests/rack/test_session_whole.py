@@ -106,16 +106,20 @@ def slowly(tmux: Tmux, *keys: str) -> None:
         time.sleep(0.5)
 
 
+def in_focus(tmux: Tmux) -> str:
+    """What the line at the bottom names: slot and knob, or the first words of a message."""
+    return tmux.screen.splitlines()[-2].partition(" = ")[0]
+
+
 def focus(tmux: Tmux, key: str) -> None:
-    """Walk to a knob: the line at the bottom names the one in focus, at the latest when a warning has stayed there."""
+    """Walk to a knob: the line at the bottom names it, at the latest when a warning has stayed there."""
     slot, _, knob = key.partition(".")
-    named = lambda: tmux.screen.splitlines()[-2].partition(" = ")[0]  # noqa: E731
     for _ in range(40):
-        if (there := named()) == f" {slot}  {knob}":
+        if (there := in_focus(tmux)) == f" {slot}  {knob}":
             return
         tmux.press("l")
         end = time.monotonic() + 5.0
-        while named() == there and time.monotonic() < end:
+        while in_focus(tmux) == there and time.monotonic() < end:
             time.sleep(0.05)
     raise AssertionError(f"{key} cannot be reached:\n{tmux.screen}")
 
@@ -204,15 +208,14 @@ def learn(tmux: Tmux, rack: connect.Connection, take: Path) -> str:
     until(lambda: rack.get(f"jobs.{id}")["last"]["step"] >= STEPS[0], "some steps")
     move_the_pad(tmux, rack)
     until(lambda: rack.get(f"jobs.{id}")["last"]["step"] >= STEPS[1], "enough steps")
-    until(lambda: rack.get(f"jobs.{id}")["checkpoints"][-1]["number"] >= first.number + 2, "better ones")
+    until(lambda: newest(rack, id)["number"] >= first.number + 2, "better ones")
     tmux.press("s")
     until(lambda: rack.get(f"jobs.{id}")["state"] in ("stopped", "done"), "it stops and keeps the best")
-    newest = lambda: rack.get(f"jobs.{id}")["checkpoints"][-1]  # noqa: E731
-    until(lambda: newest()["words"] == "finished", "the best one is finished")
-    last = a_round(rack, id, after=newest()["number"] - 1)
+    until(lambda: newest(rack, id)["words"] == "finished", "the best one is finished")
+    last = a_round(rack, id, after=newest(rack, id)["number"] - 1)
     tmux.press("r")
     until(lambda: not rack.get("record"), "the recording ends")
-    assert last.number >= first.number + 2, "several versions were heard"
+    assert last.words == "finished" and last.number >= first.number + 2, "several versions were heard"
     assert rack.get("engine")["errors"] == rack.get("engine")["nonfinite"] == 0
     far, near = (distance(recording, take, each.start_s) for each in (first, last))
     assert near <= NEARER * far, f"from {far:.3f} at checkpoint {first.number} to {near:.3f} at {last.number}"
@@ -281,6 +284,11 @@ def built(rack: connect.Connection, slot: str) -> str:
     """The model that a slot plays, "" while it is not ready."""
     found = rack.get(slot)
     return found["model"] if found["status"] == "ready" else ""
+
+
+def newest(rack: connect.Connection, id: str) -> dict:
+    """The last checkpoint of a job."""
+    return rack.get(f"jobs.{id}")["checkpoints"][-1]
 
 
 def a_round(rack: connect.Connection, id: str, after: int) -> Round:

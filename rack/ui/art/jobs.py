@@ -68,11 +68,12 @@ def about(job: Job, glyphs: Glyphs) -> list[Row]:
         left = f"{clock(last.eta)} left" if last.eta is not None and job.state == "running" else ""
         pace = f"{last.rate:.0f}x real time" if last.rate and job.state == "running" else ""
         how = [spent, left, pace, job.network]
-    good: Row = [("nothing is known yet", "dim")] if last is None or last.validation is None else []
+    good: Row = []
     if job.esr is not None:
         good = [(f"ESR {job.esr:.4f}, ", "text"), (grade(job.esr), "bright b")]
     if last is not None and last.validation is not None:
         good += [("   " if good else "", ""), (f"loss {last.validation:.4g}", "text" if good else "bright b")]
+    good = good or [("nothing is known yet", "dim")]
     if last is not None and last.best is not None:
         good += [(f"   best {last.best:.4g} at step {last.best_step:,}", "text")]
     if job.target_esr:

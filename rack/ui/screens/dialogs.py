@@ -97,7 +97,7 @@ class Ask(ModalScreen[str | None]):
             yield Static(self._hint, id="said", classes="hint", markup=False)
 
     def on_mount(self) -> None:
-        self.set_focus(self.query_one(Input))  # at once: what is typed meanwhile is for it
+        self.query_one(Input).focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         text = self.query_one(PathInput).value if self._path else event.value.strip()
@@ -208,7 +208,7 @@ class Pick(ModalScreen[str | None]):
             yield self._chooser
 
     def on_mount(self) -> None:
-        self.set_focus(self.query_one(Input))  # at once: what is typed meanwhile is for it
+        self.query_one(Input).focus()
 
     def on_chooser_selected(self) -> None:
         self.dismiss(self._chooser.chosen)

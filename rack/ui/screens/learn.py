@@ -86,7 +86,7 @@ class NewJobForm(ModalScreen[dict[str, Any] | None]):
 
     def on_mount(self) -> None:
         first = "#preset" if self._dry and self._folder else "#kind" if self._wet else "#dry Input"
-        self.set_focus(self.query_one(first))  # at once: what is typed meanwhile is for it
+        self.query_one(first).focus()
 
     @on(Choices.Changed, "#kind")
     def _chose(self) -> None:

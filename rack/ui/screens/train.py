@@ -78,12 +78,12 @@ class TrainPage(Vertical):
         """Draw these jobs; the highlighted one stays it until one is started here. `slot` is the one in focus."""
         self._slot = slot
         if tuple(self.queue.lines) != jobs or self._started:
-            before = self.job.id if self.job else ""
-            at = next((i for i, job in enumerate(jobs) if job.id == before), 0)
-            if (started := next((i for i, job in enumerate(jobs) if job.id == self._started), None)) is not None:
-                at, self._started = started, ""
+            ids = [job.id for job in jobs]
+            chosen = self._started if self._started in ids else self.job.id if self.job else ""
+            if chosen == self._started:
+                self._started = ""
             fewer = bool(jobs) != bool(self.queue.lines)
-            self.queue.show(jobs, at)
+            self.queue.show(jobs, ids.index(chosen) if chosen in ids else 0)
             if fewer:
                 self._arrange()
         self._draw()
@@ -216,8 +216,7 @@ class TrainPage(Vertical):
     def _follow(self, id: str) -> None:
         """Highlight this job, now or as soon as it is in the list."""
         self._started = id
-        if any(job.id == id for job in self.queue.lines):
-            self.show(tuple(self.queue.lines), self._slot)
+        self.show(tuple(self.queue.lines), self._slot)
 
     def action_pause(self) -> None:
         job = self.job

@@ -163,7 +163,7 @@ class StatusLine(Drawn):
     """
 
     LEVELS = {"info": ("", "dim"), "warning": ("warning: ", "warm b"), "error": ("error: ", "hot b")}
-    HOLD_S = 4.0
+    HOLD_S = 4.0  # that a message stays
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,7 +180,10 @@ class StatusLine(Drawn):
 
     def knob(self, key: str, info: KnobInfo, value: float, entry: str | None = None, passing: bool = False,
              link: str = "") -> None:  # fmt: skip
-        """A knob, its value (or what is being typed), its range, and how the SuperKnob and it stand."""
+        """A knob, its value (or what is being typed), its range, and how the SuperKnob and it stand.
+
+        Where the focus is only `passing`, a message that is still held stays, and the knob follows it.
+        """
         slot, _, name = key.rpartition(".")
         shown = turning.exact(info, value) if entry is None else entry + self.glyphs.cursor
         row: Row = [(f" {slot}  ", "dim"), (name.replace("_", " "), "text"), (" = ", "dim")]
@@ -188,14 +191,13 @@ class StatusLine(Drawn):
         row = [*row, (f"   {LINKED[link]}", "lit")] if link in LINKED else row
         wait_s = self._held_until - time.monotonic() if passing else 0.0
         if wait_s > 0:
-            self.stay()
             self._next = self.set_timer(wait_s, lambda: self._set(row))
         else:
             self._held_until = 0.0
             self._set(row)
 
     def stay(self) -> None:
-        """What is said stays: the knob that was to follow is not in focus any more."""
+        """What is said stays: a knob that was to follow it is not in focus any more."""
         if self._next:
             self._next.stop()
             self._next = None
