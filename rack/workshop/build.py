@@ -180,29 +180,38 @@ def main() -> None:
     reader = protocol.Reader(protocol.ToWorkshop)
     workshop = Workshop(folder, lambda: bool(select.select([connection], [], [], 0)[0]))
     connection.sendall(protocol.frame(WorkshopReady(os.getpid())))
+
+    def idle() -> bool:
+        return not select.select([connection], [], [], IDLE_S)[0]
+
+    chores = [rehearse_teaching, partial(warm_up, folder)]  # each once, the last first
     try:
-        if not select.select([connection], [], [], IDLE_S)[0]:
-            warm_up(folder)
         while True:
+            while chores and idle():
+                chores.pop()()
+            while workshop.unmeasured and idle():
+                workshop.measure()
             order = reader.receive(connection)
             newer = select.select([connection], [], [], 0)[0]
             if newer and (isinstance(order, Fuse) or (isinstance(order, Build) and order.ahead)):
                 continue
             connection.sendall(protocol.frame(workshop.order(order)))
-            if not select.select([connection], [], [], IDLE_S)[0]:
-                warm_up(folder)
-            while workshop.unmeasured and not select.select([connection], [], [], IDLE_S)[0]:
-                workshop.measure()
     except (EOFError, ConnectionError):
         pass
 
 
 def warm_up(folder: Path) -> None:
-    """Import everything, so that the next new order is only work; done once, in an idle moment."""
-    if "rack.workshop.boxes" not in sys.modules:
-        from . import boxes, programs  # noqa: F401
+    """Import everything, so that the next new order is only work."""
+    from . import boxes, programs  # noqa: F401
 
-        programs.forget_oldest(folder)
+    programs.forget_oldest(folder)
+
+
+def rehearse_teaching() -> None:
+    """Compile what trains the SuperKnob, so that the first examples are learned in a moment too."""
+    from .superknob import rehearse
+
+    rehearse()
 
 
 if __name__ == "__main__":

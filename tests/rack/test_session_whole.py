@@ -221,7 +221,7 @@ def learn(tmux: Tmux, rack: connect.Connection, take: Path) -> str:
     assert near <= NEARER * far, f"from {far:.3f} at checkpoint {first.number} to {near:.3f} at {last.number}"
     tmux.press("w")
     tmux.wait("save in the library as")
-    typed(tmux, "-kept")
+    typed(tmux, "wet-kept")
     tmux.wait("saved as")
     saved = rack.get(f"jobs.{id}")["saved"]
     assert Path(saved) == paths.data_folder() / "models" / "wet-kept.nafx"

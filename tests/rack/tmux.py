@@ -46,7 +46,7 @@ class Tmux:
 
     def write(self, text: str) -> None:
         """These characters, one after another."""
-        self._do("send-keys", "-l", text)
+        self._do("send-keys", "-l", "--", text)
 
     def wait(self, *words: str, limit_s: float = 120.0) -> str:
         """The screen, as soon as all of these words are on it."""
