@@ -10,13 +10,20 @@ import struct
 import subprocess
 import termios
 import threading
+from collections.abc import Callable
 
 
 class Terminal:
-    """Runs a command on a pseudo-terminal of its own until it is closed; `bytes` is what it has written so far."""
+    """Runs a command on a pseudo-terminal of its own until it is closed; `bytes` is how much it has written so far.
 
-    def __init__(self, command: list[str], *, columns: int, rows: int):
+    `watch` is called with each piece that it writes, in a thread.
+    """
+
+    def __init__(
+        self, command: list[str], *, columns: int, rows: int, watch: Callable[[bytes], None] = lambda piece: None
+    ):
         self.bytes = 0
+        self._watch = watch
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
@@ -36,6 +43,11 @@ class Terminal:
             if not data:
                 return
             self.bytes += len(data)
+            self._watch(data)
+
+    def press(self, keys: bytes) -> None:
+        """What a keyboard would send."""
+        os.write(self._master, keys)
 
     def close(self) -> None:
         """End the program as a lost connection would."""

@@ -8,7 +8,6 @@ import os
 import time
 from typing import Any
 
-from textual.app import App
 from textual.binding import Binding
 from textual.theme import BUILTIN_THEMES, Theme
 
@@ -21,6 +20,7 @@ from .art import colours
 from .art.look import look_of
 from .client import Client, Message
 from .governor import Governor, writer_backlog
+from .inorder import KeysInOrder
 from .mirror import Mirror
 from .screens.rack import RackScreen
 from .turning import Gestures
@@ -43,7 +43,7 @@ def theme_of(name: str) -> Theme:
     )  # fmt: skip
 
 
-class RackApp(App[None], inherit_bindings=False):
+class RackApp(KeysInOrder, inherit_bindings=False):
     """The terminal. Everything that matters lives in the server; this can be killed at any time."""
 
     CSS_PATH = "rack.tcss"

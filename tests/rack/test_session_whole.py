@@ -32,7 +32,7 @@ TAKE_S = 3  # of the recording, learned from and played round and round; a check
 SETTLE_S = 0.5  # after which nothing of what played before is heard
 EXAMPLES = ((0.0, 0.2, 0.8), (0.5, 0.9, 0.5), (1.0, 0.4, 0.1))  # SuperKnob, drive, tone
 NEARER = 0.8  # of the first checkpoint's distance to the target is the last one's at most
-MINUTES, STEPS = "4", (20, 200)  # of training at most; after so many steps the pad is moved, and the training ended
+MINUTES, STEPS = "4", (20, 400)  # of training at most; after so many steps the pad is moved, and the training ended
 PATIENCE_S = 300.0  # on a busy machine
 
 
@@ -99,13 +99,6 @@ def typed(tmux: Tmux, text: str) -> None:
     tmux.press("Enter")
 
 
-def slowly(tmux: Tmux, *keys: str) -> None:
-    """Keys that are commands: each goes up to its window and back down, and letters behind it would overtake it."""
-    for key in keys:
-        tmux.press(key)
-        time.sleep(0.5)
-
-
 def in_focus(tmux: Tmux) -> str:
     """What the line at the bottom names: slot and knob, or the first words of a message."""
     return tmux.screen.splitlines()[-2].partition(" = ")[0]
@@ -131,7 +124,7 @@ def teach(tmux: Tmux, rack: connect.Connection) -> None:
         tmux.wait("superknob = ")
         typed(tmux, f"{place}")
         until(lambda place=place: rack.get("superknob") == place, "the SuperKnob stands there")
-        slowly(tmux, "s")
+        tmux.press("s")
         for key, value in (("drive.amount", drive), ("tone.amount", tone)):
             focus(tmux, key)
             typed(tmux, f"{value}")
@@ -160,7 +153,7 @@ def sweep(tmux: Tmux, rack: connect.Connection) -> None:
     for knob in zip(*seen, strict=True):
         steps = np.diff(knob)
         assert 0.05 < np.abs(steps).max() < 0.5 and len(set(knob)) > 8, "it follows, and does not jump"
-    slowly(tmux, "s")
+    tmux.press("s")
 
 
 def alone_in_a_new_slot(tmux: Tmux, rack: connect.Connection, take: Path) -> None:
@@ -192,12 +185,12 @@ def learn(tmux: Tmux, rack: connect.Connection, take: Path) -> str:
     tmux.press("Enter")
     tmux.wait("plays in", "ends at ESR")
     for side in ("dry", "wet"):
-        slowly(tmux, "End", "BSpace", "BSpace")
+        tmux.press("End", "BSpace", "BSpace")
         path = str(take / f"{side}.wav")
         tmux.write(path)
         tmux.wait(path[-20:])
-        slowly(tmux, "Tab")
-    slowly(tmux, "Tab", "Tab", "Tab")  # steered by two knobs, short memory, in the slot in focus
+        tmux.press("Tab")
+    tmux.press("Tab", "Tab", "Tab")  # steered by two knobs, short memory, in the slot in focus
     typed(tmux, MINUTES)
     id = until(lambda: [job["id"] for job in rack.get("jobs") if job["kind"] == "steer"], "a job")[0]
     tmux.press("r")

@@ -1,0 +1,148 @@
+"""What a player notices of a steering job: `python -m tests.rack.prove_beside`, a quarter of an hour.
+
+    python -m tests.rack.prove_beside --blocks 256 --seconds 20 --keys 30
+
+On JACK's dummy driver, the shipped `superknob` rack, a terminal of 80 by 24 attached: late blocks, and how long a key
+takes until the terminal is sent what it changed; without a job, then with one that learns a compressor. One line of
+JSON each. Real recordings are needed, see NAFX_FIXTURES.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from rack import connect, soak
+from rack.cli import _parser
+from rack.terminal import Terminal
+from tests.conftest import FIXTURES
+
+RUN = """
+out = "learned.nafx"
+recipe = "steer"
+[data]
+dry = "{folder}/cl1b_heavy_dry.wav"
+wet = "{folder}/cl1b_heavy_wet.wav"
+delay = 0
+validation = 0.25
+force = true
+[schedule]
+seconds = 3600.0
+"""
+UP, DOWN = b"\x1b[A", b"\x1b[B"
+KEY = "drive.amount"
+PAUSE_S, LIMIT_S = 0.3, 5.0  # between two keys; until one is given up
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Late blocks and keys beside a steering job.")
+    parser.add_argument("--blocks", type=int, nargs="+", default=[256, 64])
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each soak (60)")
+    parser.add_argument("--keys", type=int, default=100, help="pressed beside each (100)")
+    args = parser.parse_args()
+    home = Path(tempfile.mkdtemp())
+    os.environ |= {"NAFX_RACK_HOME": str(home), "JACK_DEFAULT_SERVER": f"nafx-beside-{os.getpid()}"}
+    run = home / "run.toml"
+    run.write_text(RUN.format(folder=FIXTURES / "audio" / "dev"))
+    try:
+        for block in args.blocks:
+            with Jack(block), connect.start() as server:
+                told(server, args, block, "no job")
+                id = server.set("jobs.start", {"run": str(run)})["id"]
+                while server.get(f"jobs.{id}")["state"] != "running" or not server.get(f"jobs.{id}")["last"]["step"]:
+                    time.sleep(0.5)
+                told(server, args, block, "steering", id)
+                server.set("jobs.remove", id)
+            connect.stop()
+    finally:
+        connect.stop()
+        shutil.rmtree(home, ignore_errors=True)
+    return 0
+
+
+class Jack:
+    """jackd with its dummy driver, while the block lasts."""
+
+    def __init__(self, period: int):
+        name = os.environ["JACK_DEFAULT_SERVER"]
+        command = ["jackd", "-r", "-n", name, "-d", "dummy", "-r", "48000", "-p", str(period)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(1.0)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=60)
+
+
+def told(server: connect.Connection, args: argparse.Namespace, block: int, beside: str, job: str = "") -> None:
+    """One soak, then the keys; printed."""
+    command = ["soak", "--rack", "superknob", "--backend", "portaudio", "--block", str(block), "--ui", "--control"]
+    asked = _parser().parse_args([*command, "--seconds", str(args.seconds)])
+    steps = server.get(f"jobs.{job}")["last"]["step"] if job else 0
+    start = time.monotonic()
+    report = soak.measure(server, asked)
+    row = {"beside": beside, "block": block, "late_percent": report["late_percent"], "blocks": report["blocks"]}
+    row |= {"callback_us": report["callback_us"], "machine": report["machine"], "control": report["control"]}
+    row |= {"errors": report["errors"], "nonfinite": report["nonfinite"]}
+    if job:
+        now = server.get(f"jobs.{job}")
+        row["steps_per_s"] = round((now["last"]["step"] - steps) / (time.monotonic() - start), 2)
+        row |= {"state": now["state"], "note": now["note"]}
+    row["key_ms"] = keys_ms(server, args.keys)
+    print(json.dumps(row), flush=True)
+
+
+def keys_ms(server: connect.Connection, count: int) -> dict[str, float]:
+    """From a key to the bytes that show the knob where it has put it, in ms: median, 90th percentile, maximum."""
+    written, change = [""], threading.Condition()
+    line = re.compile(KEY.replace(".", "  ") + r" = (-?[\d.]+)")
+
+    def watch(piece: bytes) -> None:
+        with change:
+            written[0] = (written[0] + piece.decode(errors="replace"))[-100_000:]
+            change.notify_all()
+
+    def value() -> str:
+        found = line.findall(re.sub(r"\x1b\[[0-9;:?]*[a-zA-Z]", "", written[0]))
+        return found[-1] if found else ""
+
+    def press(keys: bytes) -> float:
+        """Until the line at the bottom has another value of the knob."""
+        before, start = value(), time.monotonic()
+        terminal.press(keys)
+        with change:
+            if not change.wait_for(lambda: value() != before, LIMIT_S):
+                raise SystemExit(f"{keys!r} was not answered within {LIMIT_S:g} s; the last value was {before!r}")
+        return 1000 * (time.monotonic() - start)
+
+    terminal = Terminal([sys.executable, "-m", "rack.cli"], columns=80, rows=24, watch=watch)
+    took = []
+    try:
+        time.sleep(5.0)
+        server.set(KEY, 0.5)
+        press(b"l")
+        for n in range(count):
+            time.sleep(PAUSE_S)
+            took.append(press(DOWN if n % 2 else UP))
+    finally:
+        terminal.close()
+    took.sort()
+    worst = took[int(0.9 * len(took))]
+    return {"median": round(statistics.median(took), 1), "p90": round(worst, 1), "max": round(took[-1], 1)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
