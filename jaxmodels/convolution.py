@@ -175,15 +175,14 @@ def by_rows(weight: Float[Array, "O R"], row: Callable, length: int) -> Float[Ar
             total = total + weight[:, n, None] * row(n, first, length)
         return total
 
-    whole, rest = divmod(length, COLUMNS)
     if length <= COLUMNS:
         return part(0, length)
 
-    def put(n, y):
-        return lax.dynamic_update_slice(y, part(n * COLUMNS, COLUMNS), (0, n * COLUMNS))
+    def put(n, y):  # the last columns start early enough, some are added up twice: another length is another body
+        first = jnp.minimum(n * COLUMNS, length - COLUMNS)
+        return lax.dynamic_update_slice(y, part(first, COLUMNS), (0, first))
 
-    y = lax.fori_loop(0, whole, put, jnp.zeros((outputs, whole * COLUMNS), jnp.float32))
-    return jnp.concatenate([y, part(whole * COLUMNS, rest)], axis=1) if rest else y
+    return lax.fori_loop(0, -(-length // COLUMNS), put, jnp.zeros((outputs, length), jnp.float32))
 
 
 def _in_order(weight: Float[Array, "G O R"], taps: Float[Array, "G R T"]) -> Float[Array, "G O T"]:

@@ -264,11 +264,17 @@ class PerChannel(nnx.Module):
 
     def step(self, state, x, knobs):
         if self.unrolled:
-            pairs = [self.box.step(state[c], x[:, c : c + 1], knobs) for c in range(self.channels)]
+            pairs = [_step(self.box, state[c], x[:, c : c + 1], knobs) for c in range(self.channels)]
             return jnp.concatenate([y for y, _ in pairs], axis=1), tuple(after for _, after in pairs)
         step = partial(self.box.step, knobs=knobs)
         y, after = jax.vmap(step, in_axes=(0, 1), out_axes=(1, 0))(state, x[:, :, None])
         return y[:, :, 0], after
+
+
+@jax.jit
+def _step(box, state, x, knobs):
+    """Traced once for all channels."""
+    return box.step(state, x, knobs)
 
 
 def widen(box: Effect, channels: int) -> Effect:

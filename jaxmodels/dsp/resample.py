@@ -163,12 +163,12 @@ class Resampled(nnx.Module):
         said, inner = [state.said], state.inner
         *pieces, last = _pieces(fixed + maybe, inner)
         for piece in pieces:
-            y, inner = self.box.step(inner, inward[piece], knobs[piece])
+            y, inner = _step(self.box, inner, inward[piece], knobs[piece])
             said.append(y.T)
         if maybe:
             y, inner = self._one_more_or_less(count > fixed, inner, inward[last], knobs[last])
         else:
-            y, inner = self.box.step(inner, inward[last], knobs[last])
+            y, inner = _step(self.box, inner, inward[last], knobs[last])
         said = jnp.concatenate([*said, y.T], axis=1)
 
         tick = clock + 1 + jnp.arange(length)
@@ -180,12 +180,12 @@ class Resampled(nnx.Module):
         """A step over x, or over x without its last sample."""
 
         def whole(state):
-            return self.box.step(state, x, knobs)
+            return _step(self.box, state, x, knobs)
 
         def less(state):
             if len(x) == 1:
                 return jnp.zeros_like(x), state
-            y, state = self.box.step(state, x[:-1], knobs[:-1])
+            y, state = _step(self.box, state, x[:-1], knobs[:-1])
             return jnp.pad(y, ((0, 1), (0, 0))), state
 
         return lax.cond(all_of_it, whole, less, state)

@@ -95,8 +95,12 @@ def remove(id: str) -> None:
 # --- a new one --------------------------------------------------------------------------------------------------------
 
 
-def new(wanted: NewJob, now: str) -> Kept:
-    """Make a job's folder and run file. Raises JobError."""
+def new(wanted: NewJob, now: str, rate: int) -> Kept:
+    """Make a job's folder and run file. Raises JobError.
+
+    What is heard while it learns is learned at the rack's rate, unless the run says another or goes on from a model: a
+    resampler around it would cost the rack time, and the first checkpoint half a minute of compiling.
+    """
     run, deliver = _read_run(Path(wanted.run)) if wanted.run else (_run_of(wanted), "")
     sweeps = "space" in run
     data: dict[str, Any] = (run["run"] if sweeps else run).get("data") or {}
@@ -109,6 +113,8 @@ def new(wanted: NewJob, now: str) -> Kept:
         raise JobError(f"{wanted.run or 'jobs.start'}: {error}") from None
     if not sweeps:
         run["schedule"] = {"checkpoint_every": CHECKPOINT_S} | (run.get("schedule") or {})
+        if wanted.slot and not run.get("start_from"):
+            run["data"] = {"rate": rate} | data
     run["out"] = f"{_slug(title)}.nafx"
     try:
         place = _free_folder(kind)

@@ -182,9 +182,10 @@ class Jobs:
             raise JobError(f"jobs.start: there are {MOST_JOBS} jobs already; remove some that are over")
         if wanted.slot:
             self._listening.slot(wanted.slot)
-        kept = jobfiles.new(wanted, time.strftime("%Y-%m-%dT%H:%M:%S"))
+        state = self._host.state()
+        kept = jobfiles.new(wanted, time.strftime("%Y-%m-%dT%H:%M:%S"), state.audio.rate)
         id = kept.job.id
-        self._table.put(replace(kept, job=replace(kept.job, rack=self._host.state().scene.name if wanted.slot else "")))
+        self._table.put(replace(kept, job=replace(kept.job, rack=state.scene.name if wanted.slot else "")))
         if wanted.slot:
             self._listening.only_in(id, wanted.slot)
         if wanted.front:

@@ -1,7 +1,7 @@
 """The workshop's order to train the SuperKnob: examples in, a mapping out.
 
-Compiling takes some 3 s and is rehearsed while the workshop is idle; after that an order takes about a tenth of a second,
-whatever the number of examples and knobs up to 16 of each.
+Compiling takes some 3 s and is rehearsed while the workshop is idle; after that an order takes about a tenth of a
+second, whatever the number of examples and knobs up to 16 of each.
 """
 
 from __future__ import annotations

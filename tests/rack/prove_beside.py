@@ -42,6 +42,7 @@ seconds = 3600.0
 UP, DOWN = b"\x1b[A", b"\x1b[B"
 KEY = "drive.amount"
 PAUSE_S, LIMIT_S = 0.3, 5.0  # between two keys; until one is given up
+HEARD_S = 60.0  # so long the checkpoints are listened to
 
 
 def main() -> int:
@@ -58,9 +59,8 @@ def main() -> int:
         for block in args.blocks:
             with Jack(block), connect.start() as server:
                 told(server, args, block, "no job")
-                id = server.set("jobs.start", {"run": str(run)})["id"]
-                while server.get(f"jobs.{id}")["state"] != "running" or not server.get(f"jobs.{id}")["last"]["step"]:
-                    time.sleep(0.5)
+                id, heard = heard_s(server, run)
+                print(json.dumps({"block": block, "checkpoint_heard_s": heard}), flush=True)
                 told(server, args, block, "steering", id)
                 server.set("jobs.remove", id)
             connect.stop()
@@ -68,6 +68,27 @@ def main() -> int:
         connect.stop()
         shutil.rmtree(home, ignore_errors=True)
     return 0
+
+
+def heard_s(server: connect.Connection, run: Path) -> tuple[str, list[float]]:
+    """A job, and how long after they were written its checkpoints were heard, in a slot that goes again."""
+    before = server.get("slots")
+    server.set("slots.add", "gain")
+    slot = next(slot for slot in server.get("slots") if slot not in before)
+    id = server.set("jobs.start", {"run": str(run), "slot": slot})
+    found: dict[str, float] = {}
+    end = time.monotonic() + HEARD_S
+    while time.monotonic() < end:
+        now = server.get(slot)
+        if now["status"] == "ready" and now.get("model") and now["model"] not in found:
+            found[now["model"]] = round(time.time() - os.path.getmtime(now["model"]), 2)
+        time.sleep(0.02)
+    if not found:
+        job, log = server.get(f"jobs.{id}"), server.get(f"jobs.{id}.log")
+        raise SystemExit(f"no checkpoint was heard in {HEARD_S:g} s: {job['state']} {job['note']}\n{log}")
+    server.set("jobs.listen", {"id": id, "slot": ""})
+    server.set("slots.remove", slot)
+    return id, list(found.values())
 
 
 class Jack:
@@ -107,12 +128,12 @@ def told(server: connect.Connection, args: argparse.Namespace, block: int, besid
 
 def keys_ms(server: connect.Connection, count: int) -> dict[str, float]:
     """From a key to the bytes that show the knob where it has put it, in ms: median, 90th percentile, maximum."""
-    written, change = [""], threading.Condition()
+    written, change, shown = [""], threading.Condition(), ""
     line = re.compile(KEY.replace(".", "  ") + r" = (-?[\d.]+)")
 
     def watch(piece: bytes) -> None:
         with change:
-            written[0] = (written[0] + piece.decode(errors="replace"))[-100_000:]
+            written[0] += piece.decode(errors="replace")
             change.notify_all()
 
     def value() -> str:
@@ -120,20 +141,21 @@ def keys_ms(server: connect.Connection, count: int) -> dict[str, float]:
         return found[-1] if found else ""
 
     def press(keys: bytes) -> float:
-        """Until the line at the bottom has another value of the knob."""
-        before, start = value(), time.monotonic()
+        """Until the line at the bottom is written with another value of the knob."""
+        nonlocal shown
+        start, written[0] = time.monotonic(), ""
         terminal.press(keys)
         with change:
-            if not change.wait_for(lambda: value() != before, LIMIT_S):
-                raise SystemExit(f"{keys!r} was not answered within {LIMIT_S:g} s; the last value was {before!r}")
+            if not change.wait_for(lambda: value() not in ("", shown), LIMIT_S):
+                raise SystemExit(f"{keys!r} was not answered within {LIMIT_S:g} s; the last value was {shown!r}")
+        shown = value()
         return 1000 * (time.monotonic() - start)
 
     terminal = Terminal([sys.executable, "-m", "rack.cli"], columns=80, rows=24, watch=watch)
     took = []
     try:
         time.sleep(5.0)
-        server.set(KEY, 0.5)
-        press(b"l")
+        press(UP)  # the first knob is in focus
         for n in range(count):
             time.sleep(PAUSE_S)
             took.append(press(DOWN if n % 2 else UP))

@@ -175,6 +175,8 @@ def test_checkpoints_are_heard_and_can_be_gone_back_to(rig):
     client = rig.start()
     id = rig.order(client, {"run": rig.run("1", gate=2, steps=8), "slot": "gain", "title": "comp"})
     rig.line(["trained2", "delay", "limiter"])
+    run = (rig.home / "data" / "jobs" / id / "run.toml").read_text()
+    assert "rate = 48000" in run, "it learns at the rack's rate"
     view = client.view(lambda view: view.slots[0].knobs and view.slots[0].knobs[0].name == "c1")
     assert view.slots[0].type == "model" and view.xy == ("gain.c1", "gain.c2") and view.undo == 1
     assert client.set("gain.c1", 0.75) == ""

@@ -28,8 +28,8 @@ from .tmux import Tmux
 
 pytestmark = [pytest.mark.engine, pytest.mark.terminal, pytest.mark.slow]
 
-TAKE_S = 3  # of the recording, learned from and played round and round; a checkpoint plays for longer
-SETTLE_S = 0.5  # after which nothing of what played before is heard
+TAKE_S = 2  # of the recording, learned from and played round and round; a checkpoint plays for longer
+SETTLE_S = 0.25  # after which nothing of what played before is heard
 EXAMPLES = ((0.0, 0.2, 0.8), (0.5, 0.9, 0.5), (1.0, 0.4, 0.1))  # SuperKnob, drive, tone
 NEARER = 0.8  # of the first checkpoint's distance to the target is the last one's at most
 MINUTES, STEPS = "4", (20, 400)  # of training at most; after so many steps the pad is moved, and the training ended
