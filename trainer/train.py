@@ -290,11 +290,11 @@ def _over(plan, at: Progress) -> bool:
 def _due(plan, at: Progress, logged: float, cost: float | None) -> bool:
     """Whether it is time to validate: by steps where they decide, so that a run resumed says the same.
 
-    By the clock: some sixty times, and for no more than a tenth of the time.
+    By the clock: some sixty times or as often as there are checkpoints, and for no more than a tenth of the time.
     """
     if plan.validate_every or plan.steps:
         return at.step % (plan.validate_every or max(1, plan.steps // LOGS)) == 0
-    return at.elapsed - logged >= max(plan.seconds / LOGS, 9 * (cost or 0.0))
+    return at.elapsed - logged >= max(min(plan.seconds / LOGS, plan.checkpoint_every), 9 * (cost or 0.0))
 
 
 def _judged(job: Job, memory: Memory, at: Progress, found: Found):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 
-WINDOW = 5  # looks
-FACTOR, ADDED, LEAST = 2.0, 0.003, 3  # late blocks allowed: so often what the machine shows, and so much more; a few
-REST, LONGEST_REST = 10, 120  # looks, doubled with each rest
-SETTLE = 8  # looks after which what is seen is of the rest alone: a trainer ends its step first
+WINDOW = 10  # looks
+FACTOR, ADDED, LEAST = 2.0, 0.003, 6  # late blocks allowed: so often what the machine shows, and so much more; a few
+REST, LONGEST_REST = 15, 60  # looks, doubled with each rest
+SETTLE = 13  # looks after which what is seen is of the rest alone: a trainer ends its step first
 LONG_AGO = 200  # looks without a rest, after which the next one is short again
 
 

@@ -95,7 +95,10 @@ def engine(fd: int, shared_fd: int) -> None:
 
 
 def workshop(fd: int) -> None:
-    """Answers every order at once, or after NAFX_FAKE_DELAY seconds; a model file is JSON that says what happens."""
+    """Answers every order at once, or after NAFX_FAKE_DELAY seconds; a model file is JSON that says what happens.
+
+    While there is a file `held` in NAFX_RACK_HOME no answer is given.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection, reader = socket.socket(fileno=fd), protocol.Reader(protocol.ToWorkshop)
     log("workshop", {"said": "start", "nice": os.nice(0)})
@@ -107,6 +110,8 @@ def workshop(fd: int) -> None:
             return
         log("workshop", heard(order))
         time.sleep(float(os.environ.get("NAFX_FAKE_DELAY", "0")))
+        while Path(os.environ["NAFX_RACK_HOME"], "held").exists():
+            time.sleep(0.01)
         connection.sendall(protocol.frame(answer(order)))
 
 

@@ -42,7 +42,7 @@ seconds = 3600.0
 UP, DOWN = b"\x1b[A", b"\x1b[B"
 KEY = "drive.amount"
 PAUSE_S, LIMIT_S = 0.3, 5.0  # between two keys; until one is given up
-HEARD_S = 60.0  # so long the checkpoints are listened to
+HEARD, HEARD_S = 4, 120.0  # so many checkpoints are listened to, or so long; the first one is compiled
 
 
 def main() -> int:
@@ -78,7 +78,7 @@ def heard_s(server: connect.Connection, run: Path) -> tuple[str, list[float]]:
     id = server.set("jobs.start", {"run": str(run), "slot": slot})
     found: dict[str, float] = {}
     end = time.monotonic() + HEARD_S
-    while time.monotonic() < end:
+    while time.monotonic() < end and len(found) < HEARD:
         now = server.get(slot)
         if now["status"] == "ready" and now.get("model") and now["model"] not in found:
             found[now["model"]] = round(time.time() - os.path.getmtime(now["model"]), 2)
