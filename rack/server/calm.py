@@ -12,6 +12,7 @@ from collections import deque
 WINDOW = 10  # looks
 FACTOR, ADDED, LEAST = 2.0, 0.003, 6  # late blocks allowed: so often what the machine shows, and so much more; a few
 REST, LONGEST_REST = 15, 60  # looks, doubled with each rest
+FALL, RISE = 1 / 2, 1 / 16  # a look's part in what is usual: what is less, what is more
 SETTLE = 13  # looks after which what is seen is of the rest alone: a trainer ends its step first
 LONG_AGO = 200  # looks without a rest, after which the next one is short again
 
@@ -40,8 +41,8 @@ class Calm:
         share, whole = missed / max(1, played), len(self._seen) > WINDOW
         self._since += 1
         if not training or self.resting:
-            if whole and self._since > SETTLE:
-                self._usual += (share - self._usual) / 2
+            if whole and self._since > SETTLE:  # a rack that was just built, or a key, is late for a moment
+                self._usual += (share - self._usual) * (FALL if share < self._usual else RISE)
             if self.resting and self._since >= self._wait:
                 self._wait = min(2 * self._wait, LONGEST_REST)
                 self.begin()

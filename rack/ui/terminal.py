@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import select
+import signal
 import time
 from typing import Any
 
@@ -41,6 +43,14 @@ def theme_of(name: str) -> Theme:
         variables=more | {f"rack-{key}": value for key, value in c.items()},
         ansi=native,
     )  # fmt: skip
+
+
+def end_without_terminal() -> None:
+    """Where the terminal has gone without a word, nobody will ever press a key: do as for the word."""
+    line = select.poll()
+    line.register(0, 0)  # nothing is asked for: only hang-ups and errors are answered
+    if line.poll(0):
+        os.kill(os.getpid(), signal.SIGHUP)
 
 
 class RackApp(KeysInOrder, inherit_bindings=False):
@@ -89,6 +99,8 @@ class RackApp(KeysInOrder, inherit_bindings=False):
         self.run_worker(self._draw_views(), group="views", exit_on_error=True)
         if self.rate_hz:
             self.set_interval(1 / self.rate_hz, self.tick)
+        if not self.is_headless:
+            self.set_interval(1.0, end_without_terminal)
         self.call_after_refresh(gc.freeze)
 
     @property

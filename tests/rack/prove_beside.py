@@ -92,11 +92,11 @@ def heard_s(server: connect.Connection, run: Path) -> tuple[str, list[float]]:
 
 
 class Jack:
-    """jackd with its dummy driver, while the block lasts."""
+    """jackd with its dummy driver, in real time as on a musician's machine, while the block lasts."""
 
     def __init__(self, period: int):
         name = os.environ["JACK_DEFAULT_SERVER"]
-        command = ["jackd", "-r", "-n", name, "-d", "dummy", "-r", "48000", "-p", str(period)]
+        command = ["jackd", "-R", "-P", "70", "-n", name, "-d", "dummy", "-r", "48000", "-p", str(period)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(1.0)
 
@@ -110,13 +110,13 @@ class Jack:
 
 def told(server: connect.Connection, args: argparse.Namespace, block: int, beside: str, job: str = "") -> None:
     """One soak, then the keys; printed."""
-    command = ["soak", "--rack", "superknob", "--backend", "portaudio", "--block", str(block), "--ui", "--control"]
+    command = ["soak", "--rack", "superknob", "--backend", "portaudio", "--block", str(block), "--ui"]
     asked = _parser().parse_args([*command, "--seconds", str(args.seconds)])
     steps = server.get(f"jobs.{job}")["last"]["step"] if job else 0
     start = time.monotonic()
     report = soak.measure(server, asked)
     row = {"beside": beside, "block": block, "late_percent": report["late_percent"], "blocks": report["blocks"]}
-    row |= {"callback_us": report["callback_us"], "machine": report["machine"], "control": report["control"]}
+    row |= {"callback_us": report["callback_us"], "machine": report["machine"]}
     row |= {"errors": report["errors"], "nonfinite": report["nonfinite"]}
     if job:
         now = server.get(f"jobs.{job}")

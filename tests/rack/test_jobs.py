@@ -326,7 +326,7 @@ def test_a_job_rests_while_the_sound_comes_late_but_for_what_would_be_late_anywa
     assert rests[-1] and calm.why.startswith("paused while late blocks rise: ")
     assert looks(2, 0)[-1] and not any(looks(40, 0)[20:]), "it goes on after a while"
     assert any(looks(3, 30)) and not looks(60, 0)[-1]
-    looks(30, 30, training=False)
+    looks(90, 30, training=False)
     calm.begin()
     assert not any(looks(60, 60)), "the machine is late without it, too"
     assert any(looks(12, 120)), "but it makes that worse"

@@ -117,6 +117,12 @@ def focus(tmux: Tmux, key: str) -> None:
     raise AssertionError(f"{key} cannot be reached:\n{tmux.screen}")
 
 
+def back(tmux: Tmux) -> None:
+    """From the SuperKnob to the knob that was in focus before."""
+    tmux.press("s")
+    until(lambda: not in_focus(tmux).startswith(" superknob"), "another knob is in focus")
+
+
 def teach(tmux: Tmux, rack: connect.Connection) -> None:
     """Three examples of where drive and tone stand, then training."""
     for number, (place, drive, tone) in enumerate(EXAMPLES, 1):
@@ -124,7 +130,7 @@ def teach(tmux: Tmux, rack: connect.Connection) -> None:
         tmux.wait("superknob = ")
         typed(tmux, f"{place}")
         until(lambda place=place: rack.get("superknob") == place, "the SuperKnob stands there")
-        tmux.press("s")
+        back(tmux)
         for key, value in (("drive.amount", drive), ("tone.amount", tone)):
             focus(tmux, key)
             typed(tmux, f"{value}")
@@ -153,7 +159,7 @@ def sweep(tmux: Tmux, rack: connect.Connection) -> None:
     for knob in zip(*seen, strict=True):
         steps = np.diff(knob)
         assert 0.05 < np.abs(steps).max() < 0.5 and len(set(knob)) > 8, "it follows, and does not jump"
-    tmux.press("s")
+    back(tmux)
 
 
 def alone_in_a_new_slot(tmux: Tmux, rack: connect.Connection, take: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import signal
 import subprocess
 import sys
 
@@ -249,3 +252,16 @@ def test_starting_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("gone, status", [(False, 0), (True, -signal.SIGHUP)])
+def test_without_its_terminal_the_program_ends(gone, status):
+    ours, its = pty.openpty()
+    code = "import sys; from rack.ui.terminal import end_without_terminal; sys.stdin.readline(); end_without_terminal()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=its)
+    os.close(its)
+    if not gone:
+        os.write(ours, b"\n")
+        assert process.wait(60) == status
+    os.close(ours)
+    assert process.wait(60) == status
