@@ -261,7 +261,9 @@ def come_back(tmux: Tmux, rack: connect.Connection, saved: str) -> None:
     tmux.press("/")
     tmux.write("wet-kept")
     tmux.wait("1 found")
-    tmux.press("Escape", "y")
+    tmux.press("Escape")
+    time.sleep(0.5)  # together with a letter it would be Alt and that letter
+    tmux.press("y")
     new = until(
         lambda: [slot for slot in rack.get("slots") if slot not in ("drive", "tone", "level", "gain")], "a slot"
     )
