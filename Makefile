@@ -13,7 +13,7 @@ MODELS ?=
 FUZZ ?=
 SOAK ?= --seconds 60 --block 64 --rack nemo
 
-.PHONY: help env run test test-slow lint lock bench-env bench quality models soak fuzz clean
+.PHONY: help env run test test-slow lint lock bench-env bench quality models soak beside fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ bench: env ## nanoseconds per sample, into BENCHMARKS.md; BENCH="--quick --model
 
 soak: env ## run the engine for a minute and report late blocks; SOAK="--block 256" asks otherwise
 	@$(BIN)/nafx-rack soak --json $(SOAK)
+
+beside: env ## late blocks and keys while a steering job runs, on JACK's dummy driver; BESIDE="--blocks 256"
+	@$(BIN)/python -m tests.rack.prove_beside $(BESIDE)
 
 RESOLVE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock" --quiet

@@ -1,4 +1,4 @@
-"""What a player notices of a steering job: `python -m tests.rack.prove_beside`, a quarter of an hour.
+"""What a player notices of a steering job: `make beside`, ten minutes on a machine that does nothing else.
 
     python -m tests.rack.prove_beside --blocks 256 --seconds 20 --keys 30
 
