@@ -79,7 +79,8 @@ def test_a_session_from_the_first_example_to_a_saved_effect_that_is_there_again(
     alone_in_a_new_slot(terminal, rack, take)
     saved = learn(terminal, rack, take)
     leave(terminal, rack)
-    come_back(terminal, opened(terminal, "dry.wav"), saved)
+    with opened(terminal, "dry.wav") as again:
+        come_back(terminal, again, saved)
 
 
 def opened(tmux: Tmux, source: str) -> connect.Connection:
