@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from . import leveller, ring
-from .effect import Effect, Knob, State, default_positions, hold
+from .effect import Effect, Knob, State, default_positions, hold, one_step
 from .levels import LEVELS, LONGEST_DELAY, RATES, Play, power_db, response, weighted_power
 from .settings import setting
 
@@ -162,7 +161,7 @@ class Blend(nnx.Module):
         for box, share, delay in zip((self.a, self.b), self._shares(knobs), self.delays, strict=True):
             states.append(box.initial_state(share))
             if delay:
-                said = _step(box, states[-1], jnp.zeros((1, self.channels)), hold(share, 1))[0]
+                said = one_step(box, states[-1], jnp.zeros((1, self.channels)), hold(share, 1))[0]
                 pasts.append(ring.History(jnp.broadcast_to(said.T, (self.channels, delay))))
             else:
                 pasts.append(())
@@ -181,11 +180,6 @@ class Blend(nnx.Module):
         power = of_a**2 + strong**2 + 2 * self.correlation[...] * of_a * strong
         y = (of_a * a + of_b * self.sign[...] * b) * (sum_ / jnp.sqrt(power))
         return y, BlendState(after_a, after_b, said_a, said_b)
-
-
-@jax.jit
-def _step(box, state, x, knobs):
-    return box.step(state, x, knobs)
 
 
 def _later(past, y, delay: int):

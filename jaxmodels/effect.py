@@ -187,6 +187,12 @@ def first_state(effect, knobs):
 
 
 @jax.jit
+def one_step(effect, state, x, knobs):
+    """A block through a box, compiled; inside another program it is traced but once for all calls that are alike."""
+    return effect.step(state, x, knobs)
+
+
+@jax.jit
 def run(effect, state, blocks, knobs):
     """One scan over blocks `[N, T, C]`, knobs `[N, T, K]` or `[K]`; the output, and the state, packed where N > 1."""
     length = blocks.shape[1]
@@ -264,17 +270,11 @@ class PerChannel(nnx.Module):
 
     def step(self, state, x, knobs):
         if self.unrolled:
-            pairs = [_step(self.box, state[c], x[:, c : c + 1], knobs) for c in range(self.channels)]
+            pairs = [one_step(self.box, state[c], x[:, c : c + 1], knobs) for c in range(self.channels)]
             return jnp.concatenate([y for y, _ in pairs], axis=1), tuple(after for _, after in pairs)
         step = partial(self.box.step, knobs=knobs)
         y, after = jax.vmap(step, in_axes=(0, 1), out_axes=(1, 0))(state, x[:, :, None])
         return y[:, :, 0], after
-
-
-@jax.jit
-def _step(box, state, x, knobs):
-    """Traced once for all channels."""
-    return box.step(state, x, knobs)
 
 
 def widen(box: Effect, channels: int) -> Effect:

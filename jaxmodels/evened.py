@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from .convolution import num_parameters
 from .dsp.filter import DCBlock
-from .effect import Effect, Knobs, State, default_positions, hold, when_moving
+from .effect import Effect, Knobs, State, default_positions, hold, one_step, when_moving
 from .levels import TEST_RATE, guitar_signal, power_db, weighted_power
 from .tcn import SteerableTCN, control_knobs
 
@@ -101,7 +101,7 @@ class Evened(nnx.Module):
     def initial_state(self, knobs=None):
         row = jnp.asarray(default_positions(self) if knobs is None else knobs, jnp.float32)
         inner = self.net.initial_state(row)
-        said, _ = _step(self.net, inner, jnp.zeros((1, 1)), hold(row, 1))
+        said, _ = one_step(self.net, inner, jnp.zeros((1, 1)), hold(row, 1))
         dc = jnp.concatenate([said, jnp.zeros((1, 1))]), jnp.zeros((2, 1))
         return EvenedState(inner, dc, self._gain(row[None])[0])
 
@@ -120,11 +120,6 @@ class Evened(nnx.Module):
 
         last, gain = lax.scan(one, state.gain, wanted)
         return y * jnp.exp(gain), EvenedState(inner, (first, second), last)
-
-
-@jax.jit
-def _step(net, state, x, knobs):
-    return net.step(state, x, knobs)
 
 
 def _shares(value: Float[Array, "T 1"], axis: tuple[float, ...]) -> Float[Array, "T N"]:

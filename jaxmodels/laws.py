@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from . import ring, xla
-from .effect import Effect, apply, default_positions, first_state, hold, run
+from .effect import Effect, apply, default_positions, first_state, hold, one_step, run
 
 
 class LawBroken(AssertionError):
@@ -107,11 +107,6 @@ def _cut(rng, length, cut, blocks):
     return sizes
 
 
-@jax.jit
-def _step(effect, state, x, knobs):
-    return effect.step(state, x, knobs)
-
-
 _pack = jax.jit(ring.pack, static_argnums=1)
 
 
@@ -122,7 +117,7 @@ def _stream(effect, x, knobs, sizes, longest):
     at, ys = 0, []
     for size in sizes:
         block, before = x[at : at + size], state
-        y, state = _step(effect, before, block, knobs[at : at + size])
+        y, state = one_step(effect, before, block, knobs[at : at + size])
         _shapes_kept(before, block, y, state)
         ys.append(np.asarray(y))
         at += size

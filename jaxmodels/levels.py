@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -19,7 +18,7 @@ from jaxtyping import Float
 
 from . import leveller, ring
 from .dsp.gain import amplitude
-from .effect import Effect, Knob, State, apply, default_positions, hold
+from .effect import Effect, Knob, State, apply, default_positions, hold, one_step
 from .formats import Facts
 from .settings import setting
 
@@ -209,7 +208,7 @@ class Levels(nnx.Module):
         if not self.delay:
             return LevelsState(inner, ())
         here = hold(knobs, 1)
-        said = _step(self.box, inner, jnp.zeros((1, self.channels)), here[:, : self.own])[0] * self._gains(here)[1]
+        said = one_step(self.box, inner, jnp.zeros((1, self.channels)), here[:, : self.own])[0] * self._gains(here)[1]
         return LevelsState(inner, ring.History(jnp.broadcast_to(said.T, (self.channels, self.delay))))
 
     def step(self, state, x, knobs):
@@ -220,11 +219,6 @@ class Levels(nnx.Module):
             return y, LevelsState(inner, ())
         window = ring.extend(state.said, y.T)
         return window.tap(self.delay).T, LevelsState(inner, window.after)
-
-
-@jax.jit
-def _step(box, state, x, knobs):
-    return box.step(state, x, knobs)
 
 
 def trims(knobs: tuple[Knob, ...]) -> tuple[Knob, ...]:

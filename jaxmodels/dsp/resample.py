@@ -13,7 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from .. import ring
-from ..effect import Effect, State, default_positions, hold, widen
+from ..effect import Effect, State, default_positions, hold, one_step, widen
 
 LOWEST_RATE = 16000  # Hz; below it the filters would need more than 1.5 ms
 LARGEST_TERM = 4096  # of the reduced ratio of two rates: as many rows of filter taps are kept
@@ -140,7 +140,7 @@ class Resampled(nnx.Module):
     def initial_state(self, knobs=None):
         knobs = jnp.asarray(default_positions(self) if knobs is None else knobs, jnp.float32)
         inner = self.box.initial_state(knobs)
-        said = _step(self.box, inner, jnp.zeros((1, self.channels)), hold(knobs, 1))[0]
+        said = one_step(self.box, inner, jnp.zeros((1, self.channels)), hold(knobs, 1))[0]
         return ResampledState(
             jnp.zeros((), jnp.int32),
             jnp.zeros((self.channels, self.table_in.shape[1] - 1)),
@@ -163,12 +163,12 @@ class Resampled(nnx.Module):
         said, inner = [state.said], state.inner
         *pieces, last = _pieces(fixed + maybe, inner)
         for piece in pieces:
-            y, inner = _step(self.box, inner, inward[piece], knobs[piece])
+            y, inner = one_step(self.box, inner, inward[piece], knobs[piece])
             said.append(y.T)
         if maybe:
             y, inner = self._one_more_or_less(count > fixed, inner, inward[last], knobs[last])
         else:
-            y, inner = _step(self.box, inner, inward[last], knobs[last])
+            y, inner = one_step(self.box, inner, inward[last], knobs[last])
         said = jnp.concatenate([*said, y.T], axis=1)
 
         tick = clock + 1 + jnp.arange(length)
@@ -180,20 +180,15 @@ class Resampled(nnx.Module):
         """A step over x, or over x without its last sample."""
 
         def whole(state):
-            return _step(self.box, state, x, knobs)
+            return one_step(self.box, state, x, knobs)
 
         def less(state):
             if len(x) == 1:
                 return jnp.zeros_like(x), state
-            y, state = _step(self.box, state, x[:-1], knobs[:-1])
+            y, state = one_step(self.box, state, x[:-1], knobs[:-1])
             return jnp.pad(y, ((0, 1), (0, 0))), state
 
         return lax.cond(all_of_it, whole, less, state)
-
-
-@jax.jit
-def _step(box, state, x, knobs):
-    return box.step(state, x, knobs)
 
 
 def _pieces(length: int, state: State) -> list[slice]:

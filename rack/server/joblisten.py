@@ -87,7 +87,7 @@ class Listening:
             ours = slot is not None and jobfiles.is_ours(slot.model, job.id)
             if ours or state.scene.name == job.rack:
                 self._away.discard(job.id)
-            if ours and job.following and slot and slot.id in state.building:
+            if ours and job.following and job.slot in state.building:
                 continue  # it is heard first: with a newer one each time, none ever would be on a slow machine
             if ours or (slot and not kept.bound and state.scene.name == job.rack):
                 after = jobslots.heard(state, self._world, job.id, job.slot, wanted.path, PAD.get(job.kind, ()))

@@ -35,7 +35,7 @@ class KeysInOrder(App[None]):
     def __init__(self, **settings):
         super().__init__(**settings)
         self._keys: deque[Typed] = deque()  # the first of them is being dealt with
-        self._patience: Timer
+        self._patience: Timer  # with it
 
     async def on_event(self, event: events.Event) -> None:
         if not isinstance(event, Typed) or event.is_forwarded:
@@ -55,12 +55,12 @@ class KeysInOrder(App[None]):
     async def on_passed(self, message: Passed) -> None:
         """The next key waits until the screen shows what came of this one: a command can open a window."""
         await asyncio.sleep(0)  # it is there now, if a worker opens it
-        text = isinstance(self.focused, Input) and getattr(message.key, "is_printable", True)
-        again = len(self._keys) > 1 and name(self._keys[0]) == name(self._keys[1])
-        if len(self._keys) > 1 and not text and not again:
-            self.screen.call_after_refresh(self.call_later, self._next, message.key)
+        key, more = message.key, len(self._keys) > 1
+        text = isinstance(self.focused, Input) and (isinstance(key, events.Paste) or key.is_printable)
+        if more and not text and name(key) != name(self._keys[1]):
+            self.screen.call_after_refresh(self.call_later, self._next, key)
         else:
-            await self._next(message.key)
+            await self._next(key)
 
     async def _next(self, key: Typed) -> None:
         if not self._keys or key is not self._keys[0]:

@@ -6,14 +6,9 @@ import jax
 import numpy as np
 
 from jaxmodels import ring
-from jaxmodels.effect import default_positions, first_state
+from jaxmodels.effect import default_positions, first_state, one_step
 
 pack = jax.jit(ring.pack, static_argnums=1)
-
-
-@jax.jit
-def step(box, state, x, knobs):
-    return box.step(state, x, knobs)
 
 
 def played(box, x, length, knobs=None, state=None):
@@ -26,7 +21,7 @@ def played(box, x, length, knobs=None, state=None):
     rows = knobs if knobs.ndim == 2 else np.tile(knobs, (len(x), 1))
     state, ys = pack(first_state(box, rows[0]) if state is None else state, length), []
     for at in range(0, len(x) // length * length, length):
-        y, state = step(box, state, x[at : at + length], rows[at : at + length])
+        y, state = one_step(box, state, x[at : at + length], rows[at : at + length])
         ys.append(np.asarray(y))
     return np.concatenate(ys), state
 

@@ -12,13 +12,13 @@ import pytest
 from flax import nnx
 
 from jaxmodels import wavenet_layers
-from jaxmodels.effect import Knob, apply, first_state
+from jaxmodels.effect import Knob, apply, first_state, one_step
 from jaxmodels.files import ModelFileError, load, save
 from jaxmodels.formats.nam_wavenet import architecture, flatten, read_wavenet
 from jaxmodels.wavenet import PRESETS, WaveNet, encode
 from jaxmodels.xla import QUICKLY
 from tests.jaxmodels.plain_wavenet import np_wavenet
-from tests.jaxmodels.streaming import step, streamed
+from tests.jaxmodels.streaming import streamed
 from tests.jaxmodels.test_convnet import golden
 from tests.variants import slow_except
 from tests.wavenets import EVERYTHING, NESTED, SMALL, settings
@@ -188,14 +188,14 @@ def test_the_plain_way_and_the_streaming_way_are_one():
     net = read(*weights_for(EVERYTHING, scale=0.4), knobs=KNOBS)
     (past, inner), knobs = first_state(net, POSITIONS), np.tile(POSITIONS, (64, 1))
     x = np.random.default_rng(2).normal(0, 0.3, (64, 1)).astype(np.float32)
-    want, (moved, nested) = step(net, (past, inner), x, knobs)
+    want, (moved, nested) = one_step(net, (past, inner), x, knobs)
     columns = jnp.concatenate([x.T, jnp.tile(jnp.array(COLUMNS)[:, None], (1, 64))])
     c, _ = jax.jit(type(net.condition).run)(net.condition, inner, columns)
     whole = jax.jit(wavenet_layers.whole, static_argnums=0)
     plain, after = whole(net.plan, net.weights[...], net.head_scale[...][0], past, columns, c)
     limit = 3e-6 * float(jnp.abs(want).max())
     np.testing.assert_allclose(plain.T, want, rtol=0, atol=limit)
-    then = [step(net, (state, nested), x, knobs)[0] for state in (after, moved)]
+    then = [one_step(net, (state, nested), x, knobs)[0] for state in (after, moved)]
     np.testing.assert_allclose(*then, rtol=0, atol=limit)
 
 

@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -26,6 +25,7 @@ from rack import connect, soak
 from rack.cli import _parser
 from rack.terminal import Terminal
 from tests.conftest import FIXTURES
+from tests.rack.jack import Jack
 
 RUN = """
 out = "learned.nafx"
@@ -57,17 +57,25 @@ def main() -> int:
     run.write_text(RUN.format(folder=FIXTURES / "audio" / "dev"))
     try:
         for block in args.blocks:
-            with Jack(block), connect.start() as server:
-                told(server, args, block, "no job")
-                id, heard = heard_s(server, run)
-                print(json.dumps({"block": block, "checkpoint_heard_s": heard}), flush=True)
-                told(server, args, block, "steering", id)
-                server.set("jobs.remove", id)
-            connect.stop()
+            measured(args, block, run)
     finally:
-        connect.stop()
         shutil.rmtree(home, ignore_errors=True)
     return 0
+
+
+def measured(args: argparse.Namespace, block: int, run: Path) -> None:
+    """Everything at one size of block; printed."""
+    jack = Jack(period=block, realtime=True)
+    try:
+        with connect.start() as server:
+            told(server, args, block, "no job")
+            id, heard = heard_s(server, run)
+            print(json.dumps({"block": block, "checkpoint_heard_s": heard}), flush=True)
+            told(server, args, block, "steering", id)
+            server.set("jobs.remove", id)
+    finally:
+        connect.stop()
+        jack.stop()
 
 
 def heard_s(server: connect.Connection, run: Path) -> tuple[str, list[float]]:
@@ -91,23 +99,6 @@ def heard_s(server: connect.Connection, run: Path) -> tuple[str, list[float]]:
     return id, list(found.values())
 
 
-class Jack:
-    """jackd with its dummy driver, in real time as on a musician's machine, while the block lasts."""
-
-    def __init__(self, period: int):
-        name = os.environ["JACK_DEFAULT_SERVER"]
-        command = ["jackd", "-R", "-P", "70", "-n", name, "-d", "dummy", "-r", "48000", "-p", str(period)]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(1.0)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(timeout=60)
-
-
 def told(server: connect.Connection, args: argparse.Namespace, block: int, beside: str, job: str = "") -> None:
     """One soak, then the keys; printed."""
     command = ["soak", "--rack", "superknob", "--backend", "portaudio", "--block", str(block), "--ui"]
@@ -128,22 +119,23 @@ def told(server: connect.Connection, args: argparse.Namespace, block: int, besid
 
 def keys_ms(server: connect.Connection, count: int) -> dict[str, float]:
     """From a key to the bytes that show the knob where it has put it, in ms: median, 90th percentile, maximum."""
-    written, change, shown = [""], threading.Condition(), ""
+    written, shown, change = "", "", threading.Condition()
     line = re.compile(KEY.replace(".", "  ") + r" = (-?[\d.]+)")
 
     def watch(piece: bytes) -> None:
+        nonlocal written
         with change:
-            written[0] += piece.decode(errors="replace")
+            written += piece.decode(errors="replace")
             change.notify_all()
 
     def value() -> str:
-        found = line.findall(re.sub(r"\x1b\[[0-9;:?]*[a-zA-Z]", "", written[0]))
+        found = line.findall(re.sub(r"\x1b\[[0-9;:?]*[a-zA-Z]", "", written))
         return found[-1] if found else ""
 
     def press(keys: bytes) -> float:
         """Until the line at the bottom is written with another value of the knob."""
-        nonlocal shown
-        start, written[0] = time.monotonic(), ""
+        nonlocal shown, written
+        start, written = time.monotonic(), ""
         terminal.press(keys)
         with change:
             if not change.wait_for(lambda: value() not in ("", shown), LIMIT_S):

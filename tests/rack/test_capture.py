@@ -5,10 +5,8 @@ from __future__ import annotations
 import ctypes.util
 import json
 import os
-import shutil
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -18,7 +16,8 @@ from rack import capture, cli
 from tests.variants import slow_except
 from trainer import data
 
-RATE = 48000
+from .jack import RATE, Jack
+
 PEDAL = """
 import ctypes, sys, time
 import numpy as np
@@ -50,34 +49,20 @@ time.sleep(600)
 def pedal(monkeypatch):
     """JACK without a sound card, and a client that distorts, inverts and answers 300 samples late."""
     library = ctypes.util.find_library("jack")
-    if not shutil.which("jackd") or not library:
-        pytest.skip("jackd is not installed: there is nothing to play through")
-    name = f"nafx-capture-{os.getpid()}"
-    monkeypatch.setenv("JACK_DEFAULT_SERVER", name)
+    if not library:
+        pytest.skip("JACK is not installed: there is nothing to play through")
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", f"nafx-capture-{os.getpid()}")
     monkeypatch.setenv("JACK_NO_START_SERVER", "1")
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    # -S: a cycle waits for its clients, so that a busy machine makes it late and not wrong
-    driver = ["-d", "dummy", "-r", str(RATE), "-p", "256"]
-    server = subprocess.Popen(["jackd", "-R", "-P", "80", "-S", "-n", name, *driver], **quiet)
-    client = None
+    server = Jack("-S", realtime=True)  # a cycle waits for its clients, so that a busy machine makes it late, not wrong
+    client = subprocess.Popen([sys.executable, "-c", PEDAL, library], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
-        time.sleep(1)
-        if server.poll() is not None:
-            server = subprocess.Popen(["jackd", "-r", "-S", "-n", name, *driver], **quiet)
-            time.sleep(1)
-        if server.poll() is not None:
-            pytest.skip("jackd does not start here")
-        client = subprocess.Popen(
-            [sys.executable, "-c", PEDAL, library], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
         if client.stdout.readline().strip() != b"0":
             pytest.skip("no client can join jackd here")
         yield "pedal"
     finally:
-        for process in (client, server):
-            if process:
-                process.kill()
-                process.communicate()
+        client.kill()
+        client.communicate()
+        server.stop()
 
 
 def run(*arguments):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import time
 
 import pytest
@@ -17,6 +15,7 @@ from rack import connect
 from rack.errors import RackError
 
 from .harness import alive
+from .jack import Jack
 
 pytestmark = pytest.mark.engine
 
@@ -128,11 +127,9 @@ def test_stop_leaves_nothing_behind(rack):
 
 def test_a_device_that_comes_back_is_taken_up_again(home, monkeypatch):
     """JACK's dummy driver is the device: it dies while the rack plays, and is started again."""
-    if not shutil.which("jackd"):
-        pytest.skip("jackd is not installed: there is no device to lose")
     monkeypatch.setenv("NAFX_RACK_HOME", str(home))
     monkeypatch.setenv("JACK_DEFAULT_SERVER", f"nafx-{os.getpid()}")
-    device = Device()
+    device = Jack()
     try:
         with connect.start() as connection:
             until(lambda: playing(connection), "the rack plays")
@@ -149,22 +146,3 @@ def test_a_device_that_comes_back_is_taken_up_again(home, monkeypatch):
     finally:
         connect.stop()
         device.stop()
-
-
-class Device:
-    """jackd with its dummy driver."""
-
-    def __init__(self):
-        self.process = None
-        self.start()
-
-    def start(self):
-        command = ["jackd", "-r", "-n", os.environ["JACK_DEFAULT_SERVER"], "-d", "dummy", "-r", "48000", "-p", "256"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(1)
-        if self.process.poll() is not None:
-            pytest.skip("jackd does not start here")
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(timeout=60)

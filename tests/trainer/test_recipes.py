@@ -12,7 +12,7 @@ from flax import nnx
 from jaxmodels import apply, inspect, load
 from jaxmodels.convnet import ConvNet
 from jaxmodels.convolution import num_parameters
-from jaxmodels.effect import hold
+from jaxmodels.effect import first_state, hold, one_step
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from jaxmodels.wavenet import WaveNet
 from jaxmodels.xla import QUICKLY
@@ -46,10 +46,9 @@ def test_a_segment_with_its_past_is_what_the_network_streams(kind):
     first = jax.jit(way.first, static_argnums=1)(net, 2)
     y, _ = jax.jit(way.run)(net, first, np.concatenate([x[..., None], columns], axis=2))
     assert y.shape == (2, 400)
-    start = jax.jit(lambda net, knobs: net.initial_state(knobs))(net, knobs)
-    step = jax.jit(lambda net, state, x, knobs: net.step(state, x, knobs))
+    start = first_state(net, knobs)
     for got, signal in zip(y, x, strict=True):
-        want, _ = step(net, start, signal[:, None], hold(knobs, len(signal)))
+        want, _ = one_step(net, start, signal[:, None], hold(knobs, len(signal)))
         np.testing.assert_allclose(got, want[way.context :, 0], atol=2e-5)
 
 
