@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from . import __version__, connect
+from . import __version__, commands
 from .errors import RackError
 
 PROBLEM, INTERRUPTED = 1, 130
@@ -20,7 +20,7 @@ PROBLEM, INTERRUPTED = 1, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; answers the exit status. Errors are one line on stderr, never a traceback."""
     try:
-        args = _parser().parse_args(arguments)
+        args = parser().parse_args(arguments)
         status = args.run(args)
         sys.stdout.flush()
         return status
@@ -40,212 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(text: str) -> int:
     print(f"nafx-rack: {text}", file=sys.stderr)
     return PROBLEM
-
-
-# --- commands ---------------------------------------------------------------------------------------------------------
-
-
-def attach(args: argparse.Namespace) -> int:
-    """Start the server where none runs, and show the rack."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise RackError("the rack needs a terminal; without one use: nafx-rack start, status, get, set, watch")
-    begin(args.rack)
-    from .paths import socket_path
-    from .ui.app import run
-
-    return run(str(socket_path()), color=args.color, glyphs=args.glyphs, rate_hz=args.fps)
-
-
-def begin(rack: str) -> None:
-    """A server that plays this rack; says in one line where no sound card will be heard."""
-    try:
-        connection = connect.Connection()
-        hint = connection.view.audio.message
-    except connect.NoServer:
-        from .doctor import sound_hint
-
-        connection, hint = None, sound_hint()
-    if hint:
-        connect.say(hint)
-    with connection or connect.start(rack) as connection:
-        if rack and connection.view.rack != rack:
-            connection.set("rack", rack)
-
-
-def start(args: argparse.Namespace) -> int:
-    """Start the server without showing anything."""
-    begin(args.rack)
-    return 0
-
-
-def stop(args: argparse.Namespace) -> int:
-    """End the sound, the server and all that belongs to it."""
-    print("stopped" if connect.stop() else "no server is running")
-    return 0
-
-
-def status(args: argparse.Namespace) -> int:
-    """What plays now."""
-    import json
-
-    import msgspec
-
-    from . import report
-    from .server.lock import holder
-
-    with connect.Connection() as connection:
-        view, meters = msgspec.convert(connection.get("status"), type(connection.view)), connection.telemetry()
-    if args.json:
-        from .paths import lock_path, socket_path
-
-        whole = msgspec.to_builtins(view)
-        whole["telemetry"] = {k: v for k, v in msgspec.to_builtins(meters).items() if not k.startswith("scope")}
-        whole["server"] = {"pid": holder(lock_path()), "version": __version__, "socket": str(socket_path())}
-        print(json.dumps(whole, indent=1))
-    else:
-        print(report.status(view, meters))
-    return 0
-
-
-def get(args: argparse.Namespace) -> int:
-    """Read one thing."""
-    from . import report
-
-    with connect.Connection() as connection:
-        print(report.value(connection.get(args.key), args.json))
-    return 0
-
-
-def set_(args: argparse.Namespace) -> int:
-    """Change one thing."""
-    words = args.value[1:] if args.value[:1] == ["--"] else args.value
-    value = _here(args.key, " ".join(words)) if words else None
-    with connect.Connection() as connection:
-        connection.set(args.key, value)
-    return 0
-
-
-def _here(key: str, value: str) -> str:
-    """Paths as seen from this folder made whole: the server stands somewhere else."""
-    place, _, rest = key.partition(".")
-    prefix = "file:" if key == "source" and value.startswith("file:") else ""
-    path = value[len(prefix) :]
-    if key == "slots.add":
-        kind, _, path = value.partition(" ")
-        file, _, index = path.rpartition(" ")
-        file, index = (file, f" {index}") if index.isdigit() and file else (path, "")
-        return f"{kind} {os.path.abspath(os.path.expanduser(file))}{index}" if kind == "model" and file else value
-    if key == "record" and value.lower() not in ("on", "off", "toggle", "true", "false", "yes", "no", "0", "1"):
-        return os.path.abspath(os.path.expanduser(value))
-    suffix = os.path.splitext(value)[1][1:]
-    if prefix or rest == "model" or rest.startswith("settings.") or os.sep in value or suffix.isalpha():
-        whole = os.path.abspath(os.path.expanduser(path))
-        return prefix + whole if os.path.isfile(whole) and rest not in ("notes", "bypass") else value
-    return value
-
-
-def watch(args: argparse.Namespace) -> int:
-    """Print what changes, until interrupted."""
-    from . import report
-    from .protocol import Subscribe
-
-    with connect.Connection("watch") as connection:
-        if args.meters:
-            connection.send(Subscribe(args.rate))
-        for line in report.watch(connection.messages(), connection.view, args.json):
-            print(line, flush=True)
-    return 0
-
-
-def devices(args: argparse.Namespace) -> int:
-    """List sound devices."""
-    from . import doctor
-
-    return doctor.devices(args.json)
-
-
-def doctor(args: argparse.Namespace) -> int:
-    """Look at everything the rack needs."""
-    from . import doctor
-
-    return doctor.doctor(args.json)
-
-
-def render(args: argparse.Namespace) -> int:
-    """A file through a rack or a model."""
-    from .workshop import render
-
-    return render.main(args)
-
-
-def models(args: argparse.Namespace) -> int:
-    """The library of model files."""
-    if args.what in ("check", "export"):
-        from .workshop import trial
-
-        return {"check": trial.check, "export": trial.export}[args.what](args)
-    from . import models
-
-    return models.COMMANDS[args.what](args)
-
-
-def soak(args: argparse.Namespace) -> int:
-    """Run the engine for a while and report."""
-    from . import soak
-
-    return soak.main(args)
-
-
-def capture(args: argparse.Namespace) -> int:
-    """Record a device to learn from."""
-    from . import capture
-
-    return capture.main(args)
-
-
-def train(args: argparse.Namespace) -> int:
-    """Train a model."""
-    from . import train
-
-    return train.main(args)
-
-
-def sweep(args: argparse.Namespace) -> int:
-    """Train many models with different settings."""
-    from . import sweep
-
-    return sweep.main(args)
-
-
-def report(args: argparse.Namespace) -> int:
-    """A page about training runs."""
-    from . import train_report
-
-    return train_report.main(args)
-
-
-def superknob(args: argparse.Namespace) -> int:
-    """The SuperKnob and its examples."""
-    from . import superknobcommand
-
-    return superknobcommand.main(args)
-
-
-def jobs(args: argparse.Namespace) -> int:
-    """The queue of training jobs."""
-    from . import jobscommand
-
-    return jobscommand.main(args)
-
-
-def bench(args: argparse.Namespace) -> int:
-    """Measure speed."""
-    from . import bench
-
-    return bench.main(args)
-
-
-# --- arguments --------------------------------------------------------------------------------------------------------
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
@@ -277,53 +71,53 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    whole = _Parser(
         prog="nafx-rack",
         description="A neural effects rack in the terminal. Without a command: show the rack, started where it is not.",
         epilog="q leaves the rack and the sound goes on; nafx-rack stop ends it.",
     )
-    parser.set_defaults(run=attach)
-    parser.add_argument("--version", action="version", version=f"nafx-rack {__version__}")
-    parser.add_argument("--color", default="auto", choices=("auto", "truecolor", "256", "16", "none"), help="colours")
-    parser.add_argument("--glyphs", default="auto", choices=("auto", "unicode", "compat", "ascii"), help="characters")
-    parser.add_argument("--fps", type=_number(1, 60), metavar="HZ", help="how often meters are drawn")
-    parser.add_argument("--rack", default="", metavar="NAME", help="the rack to play")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    whole.set_defaults(run=commands.attach)
+    whole.add_argument("--version", action="version", version=f"nafx-rack {__version__}")
+    whole.add_argument("--color", default="auto", choices=("auto", "truecolor", "256", "16", "none"), help="colours")
+    whole.add_argument("--glyphs", default="auto", choices=("auto", "unicode", "compat", "ascii"), help="characters")
+    whole.add_argument("--fps", type=_number(1, 60), metavar="HZ", help="how often meters are drawn")
+    whole.add_argument("--rack", default="", metavar="NAME", help="the rack to play")
+    names = whole.add_subparsers(title="commands", metavar="COMMAND")
 
     def add(name: str, run, help: str, json: bool = False) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        command = names.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
         command.set_defaults(run=run)
         if json:
             command.add_argument("--json", action="store_true", help="for programs")
         return command
 
-    command = add("start", start, "start the rack without showing it")
+    command = add("start", commands.start, "start the rack without showing it")
     command.add_argument("--rack", default=argparse.SUPPRESS, metavar="NAME", help="the rack to play")
-    add("stop", stop, "end the sound and everything that belongs to it")
-    add("status", status, "what plays now", json=True)
-    command = add("get", get, "read one thing", json=True)
+    add("stop", commands.stop, "end the sound and everything that belongs to it")
+    add("status", commands.status, "what plays now", json=True)
+    command = add("get", commands.get, "read one thing", json=True)
     command.add_argument("key", metavar="KEY", nargs="?", default="", help="as in gain.gain; without one: all keys")
-    command = add("set", set_, "change one thing")
+    command = add("set", commands.set_, "change one thing")
     command.add_argument("key", metavar="KEY", help="as in delay.time, slots.add, undo, rack")
     command.add_argument("value", metavar="VALUE", nargs=argparse.REMAINDER, help="as in 350ms, -3dB, on, 'delay 2'")
-    command = add("watch", watch, "print every change as a line", json=True)
+    command = add("watch", commands.watch, "print every change as a line", json=True)
     command.add_argument("--meters", action="store_true", help="levels as well")
     command.add_argument("--rate", type=_number(0.01, 60), default=2.0, metavar="HZ", help="of the levels (2)")
-    add("devices", devices, "list sound devices", json=True)
-    add("doctor", doctor, "look at everything the rack needs", json=True)
-    below = add("models", attach, "the library of model files: scan, list, search, info, mark, check, export")
+    add("devices", commands.devices, "list sound devices", json=True)
+    add("doctor", commands.doctor, "look at everything the rack needs", json=True)
+    below = add("models", commands.attach, "the library of model files: scan, list, search, info, mark, check, export")
     _add_models(below.add_subparsers(title="commands", metavar="COMMAND", required=True))
     _add_offline(add)
-    return parser
+    return whole
 
 
-def _add_models(commands) -> None:
+def _add_models(names) -> None:
     """`nafx-rack models ...`"""
 
     def add(name: str, help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
-        command.set_defaults(run=models, what=name)
+        command = names.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        command.set_defaults(run=commands.models, what=name)
         command.add_argument("--json", action="store_true", help="for programs")
         return command
 
@@ -354,7 +148,7 @@ def _add_models(commands) -> None:
 
 
 def _add_offline(add) -> None:
-    command = add("render", render, "play a file through a rack or a model into another file")
+    command = add("render", commands.render, "play a file through a rack or a model into another file")
     command.add_argument("input", metavar="IN", help="a sound file")
     command.add_argument("output", metavar="OUT", help="the 32-bit float WAV to write")
     what = command.add_mutually_exclusive_group(required=True)
@@ -364,7 +158,7 @@ def _add_offline(add) -> None:
     command.add_argument("--block", metavar="N", type=_whole(1, 2048), default=512, help="samples at a time (512)")
     command.add_argument("--rate", metavar="HZ", type=_whole(8000, 192000), help="of the output, if not the input's")
 
-    command = add("soak", soak, "run the engine for a while and report late blocks", json=True)
+    command = add("soak", commands.soak, "run the engine for a while and report late blocks", json=True)
     command.add_argument("--seconds", metavar="N", type=_number(0.1, 1e6), default=60.0, help="how long (60)")
     command.add_argument("--block", metavar="N", type=_whole(32, 2048), default=64, help="samples (64)")
     command.add_argument("--rate", metavar="HZ", type=_whole(8000, 192000), default=48000, help="of the stream (48000)")
@@ -384,7 +178,7 @@ def _add_offline(add) -> None:
         "--switches", metavar="N", type=_whole(0, 1_000_000), default=0, help="go to the next capture N times (0)"
     )
 
-    command = add("capture", capture, "play a signal through a device and record it, to learn from", json=True)
+    command = add("capture", commands.capture, "play a signal through a device and record it, to learn from", json=True)
     command.add_argument("folder", metavar="OUT", help="a folder for dry.wav and wet.wav")
     command.add_argument("--device", metavar="D", default="", help="its name or number; else the default")
     command.add_argument("--output", metavar="N", type=_whole(1, 64), default=1, help="channel into the device (1)")
@@ -398,23 +192,25 @@ def _add_offline(add) -> None:
 
     from . import train as training
 
-    training.arguments(add("train", train, "turn recordings into a model", json=True))
+    training.arguments(add("train", commands.train, "turn recordings into a model", json=True))
 
     from . import sweep as sweeping
 
-    sweeping.arguments(add("sweep", sweep, "train models with different settings, and keep the best", json=True))
+    about = "train models with different settings, and keep the best"
+    sweeping.arguments(add("sweep", commands.sweep, about, json=True))
 
     from . import train_report
 
-    train_report.arguments(add("report", report, "show or compare what was trained, as a page", json=True))
+    train_report.arguments(add("report", commands.report, "show or compare what was trained, as a page", json=True))
 
     from . import jobscommand, superknobcommand
 
     about = "what the SuperKnob says; its examples as a file: export, import"
-    superknobcommand.arguments(add("superknob", superknob, about, json=True))
-    jobscommand.arguments(add("jobs", jobs, "the queue of training jobs: list, start, pause, stop, listen, save"))
+    superknobcommand.arguments(add("superknob", commands.superknob, about, json=True))
+    about = "the queue of training jobs: list, start, pause, stop, listen, save"
+    jobscommand.arguments(add("jobs", commands.jobs, about))
 
-    command = add("bench", bench, "measure nanoseconds per sample", json=True)
+    command = add("bench", commands.bench, "measure nanoseconds per sample", json=True)
     command.add_argument("--quick", action="store_true", help="fewer and shorter runs")
     command.add_argument("--engines", metavar="A,B", help="of jax, torch, onnxruntime")
     command.add_argument("--models", metavar="A,B", help="which models")

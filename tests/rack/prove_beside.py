@@ -21,8 +21,7 @@ import threading
 import time
 from pathlib import Path
 
-from rack import connect, soak
-from rack.cli import _parser
+from rack import cli, connect, soak
 from rack.terminal import Terminal
 from tests.conftest import FIXTURES
 from tests.rack.jack import Jack
@@ -102,7 +101,7 @@ def heard_s(server: connect.Connection, run: Path) -> tuple[str, list[float]]:
 def told(server: connect.Connection, args: argparse.Namespace, block: int, beside: str, job: str = "") -> None:
     """One soak, then the keys; printed."""
     command = ["soak", "--rack", "superknob", "--backend", "portaudio", "--block", str(block), "--ui"]
-    asked = _parser().parse_args([*command, "--seconds", str(args.seconds)])
+    asked = cli.parser().parse_args([*command, "--seconds", str(args.seconds)])
     steps = server.get(f"jobs.{job}")["last"]["step"] if job else 0
     start = time.monotonic()
     report = soak.measure(server, asked)

@@ -12,7 +12,7 @@ import types
 
 import pytest
 
-from rack import cli, connect, doctor, paths
+from rack import cli, commands, connect, doctor, paths
 from rack.protocol import AudioView, SlotView, Telemetry, View
 from rack.report import status, value
 
@@ -279,7 +279,7 @@ def test_files_are_seen_from_here(tmp_path, monkeypatch, key, value, whole):
     monkeypatch.chdir(tmp_path)
     for name in ("x.json", "x"):
         (tmp_path / name).touch()
-    assert cli._here(key, value) == whole.format(tmp_path)
+    assert commands._here(key, value) == whole.format(tmp_path)
 
 
 def test_text_for_people():

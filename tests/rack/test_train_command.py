@@ -7,13 +7,13 @@ import argparse
 import pytest
 
 from rack import train
-from rack.cli import _parser, main
+from rack.cli import main, parser
 from rack.errors import RackError
 from trainer import config
 
 
 def parsed(*words) -> argparse.Namespace:
-    return _parser().parse_args(["train", *map(str, words)])
+    return parser().parse_args(["train", *map(str, words)])
 
 
 def test_options_become_a_run_file(tmp_path, monkeypatch):
