@@ -29,7 +29,6 @@ MADE_BY = zlib.crc32(f"{VERSION} {__version__}".encode()) >> 1
 BUSY_S = 5.0
 MODEL, BROKEN, OTHER = 0, 1, 2  # kinds of file: plays, should play but does not, is no model at all
 MOST = 500  # results of a search
-LOOSEST = 4  # times as long as the letters themselves may be what they are strewn over
 
 _INDEX = """
 CREATE TABLE files (
@@ -374,28 +373,6 @@ def match(text: str) -> str:
         column = "marks : " if word.startswith("#") else ""
         parts += [f'{column}"{bare}"*' for bare in re.findall(r"[^\W_]+", word)[:16]]
     return " AND ".join(parts)
-
-
-def fuzzy(text: str, names: Sequence[str]) -> list[int]:
-    """Places of the names that have all letters of the text in its order, the tightest first.
-
-    Letters side by side, at the beginning of a word, and short names count for more.
-    """
-    letters = [re.escape(c) for c in text.casefold() if not c.isspace()][:32]
-    if not letters:
-        return []
-    first, *others = letters  # possessive, so that no name takes more than one pass
-    find = re.compile(f"([^{first}]*+){first}" + "".join(f"[^{c}]*+{c}" for c in others)).match
-    scored = []
-    for place, name in enumerate(names):
-        folded = name.casefold()
-        if found := find(folded):
-            start, end = found.end(1), found.end()
-            if end - start > LOOSEST * len(letters):
-                continue
-            inside = start > 0 and folded[start - 1].isalnum()
-            scored.append((end - start - len(letters) + 3 * inside, len(name), place))
-    return [place for *_, place in sorted(scored)]
 
 
 def plain_path(path: str | os.PathLike) -> str:

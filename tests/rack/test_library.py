@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from rack import protocol
-from rack.library import BROKEN, MODEL, OTHER, Library, LibraryError, Reading, Signature, fuzzy, match
+from rack.fuzzy import fuzzy
+from rack.library import BROKEN, MODEL, OTHER, Library, LibraryError, Reading, Signature, match
 from rack.scan import Reader, Summary, outermost, scan, walk
 
 ROOT = Path(__file__).parents[2]

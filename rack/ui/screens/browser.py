@@ -20,7 +20,8 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from rack import paths
-from rack.library import MODEL, Entry, Library, LibraryError, fuzzy
+from rack.fuzzy import fuzzy
+from rack.library import MODEL, Entry, Library, LibraryError
 
 from ..art.browser import Folder, folders
 from ..commands import bindings
