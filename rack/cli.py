@@ -72,6 +72,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
+    """Every command, its options, and the function of `rack.commands` that does it, as `run`."""
     whole = _Parser(
         prog="nafx-rack",
         description="A neural effects rack in the terminal. Without a command: show the rack, started where it is not.",

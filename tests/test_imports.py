@@ -35,7 +35,8 @@ AREAS = {
     "trainer": Area(("trainer",), ("rack", "textual")),
     "terminal": Area(("rack.ui",), (*JAX, "rack.engine", "rack.workshop", "rack.server")),
     "command line": Area(
-        ("rack.cli", "rack.connect", "rack.doctor", "rack.report", "rack.jobscommand", "rack.superknobcommand"),
+        ("rack.cli", "rack.commands", "rack.connect", "rack.doctor", "rack.report", "rack.jobscommand",
+         "rack.superknobcommand"),
         (*JAX, "numpy", "textual", "rack.engine", "rack.workshop", "rack.ui"),
         lazy=False,
     ),
