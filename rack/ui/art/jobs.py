@@ -38,25 +38,34 @@ def figures(job: Job) -> str:
     return "  ".join(filter(None, parts))
 
 
-def queue_row(job: Job, chosen: bool, active: bool, width: int, glyphs: Glyphs, held: bool = False) -> Row:
-    """A line of the queue: state, title, kind, figures. `held` where its curves stay behind those of others."""
-    ground = " on well" if chosen else ""
-    mark = "> " if chosen else "= " if held else "  "
+def queue_rows(jobs: Sequence[Job], chosen: Job | None, width: int, glyphs: Glyphs, held: str = "") -> list[Row]:
+    """Lines of the queue in columns: state, title, kind, figures. The curves of `held` stay behind those of others."""
     room = max(width - 2 - 9, 8)
-    right = figures(job)[:FIGURES] if room > 36 else grade(job.esr)
-    kind = clip(f"{job.kind} {preset_words(job.kind, job.preset)}".strip(), 22, glyphs.ellipsis)
-    kind = kind if room > 60 else job.kind if room > 46 else ""
-    left = max(room - len(right) - len(kind) - 3, 6)
-    sounding = glyphs.on if job.slot and job.playing >= 0 else " "
-    title = clip(job.title or job.id, left - 2, glyphs.ellipsis).ljust(left - 2)
-    return [
-        (mark, f"focus b{ground}"),
-        (f"{job.state:<8} ", INKS.get(job.state, "text") + ground),
-        (title, f"{'bright b' if chosen else 'text'}{ground}"),
-        (f"{sounding} ", f"lit{ground}"),
-        (f"{kind} ", f"dim{ground}"),
-        (right.rjust(max(width - 11 - left - len(kind) - 1, 0)), f"text{ground}"),
-    ]
+    kinds = [_kind(job, room, glyphs) for job in jobs]
+    rights = [figures(job)[:FIGURES] if room > 36 else grade(job.esr) for job in jobs]
+    kind_width, right_width = (max(map(len, words), default=0) for words in (kinds, rights))
+    left = max(room - right_width - kind_width - 3, 6)
+    rows = []
+    for job, kind, right in zip(jobs, kinds, rights, strict=True):
+        ground = " on well" if job is chosen else ""
+        mark = "> " if job is chosen else "= " if job.id == held else "  "
+        sounding = glyphs.on if job.slot and job.playing >= 0 else " "
+        title = clip(job.title or job.id, left - 2, glyphs.ellipsis).ljust(left - 2)
+        rows.append([
+            (mark, f"focus b{ground}"),
+            (f"{job.state:<8} ", INKS.get(job.state, "text") + ground),
+            (title, f"{'bright b' if job is chosen else 'text'}{ground}"),
+            (f"{sounding} ", f"lit{ground}"),
+            (kind.ljust(kind_width + 1), f"dim{ground}"),
+            (right.rjust(max(width - 11 - left - kind_width - 1, 0)), f"text{ground}"),
+        ])
+    return rows
+
+
+def _kind(job: Job, room: int, glyphs: Glyphs) -> str:
+    """What is learned, as fully as there is room."""
+    words = f"{job.kind} {preset_words(job.kind, job.preset)}".strip()
+    return clip(words, 22, glyphs.ellipsis) if room > 60 else job.kind if room > 46 else ""
 
 
 def about(job: Job, glyphs: Glyphs) -> list[Row]:

@@ -28,12 +28,8 @@ class Queue(Listing):
         if not self.lines:
             rows: list[Row] = [[(f" {art.NEVER}", "bright b")]]
             return rows + [[(f" {line}", "text")] for line in wrap(art.FIRST_STEPS, max(width - 2, 10))]
-        return [
-            art.queue_row(
-                self.lines[i], i == self.at, self.has_focus, width, self.glyphs, self.lines[i].id == self.held
-            )
-            for i in self.window(height)
-        ]
+        jobs = [self.lines[i] for i in self.window(height)]
+        return art.queue_rows(jobs, self.job, width, self.glyphs, self.held)
 
 
 class About(Drawn):

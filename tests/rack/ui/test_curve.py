@@ -146,7 +146,7 @@ def test_where_the_model_is_farthest_off():
 
 
 def row(job: Job, width: int = 65, tier: str = "unicode") -> str:
-    return "".join(part for part, _ in words.queue_row(job, False, False, width, TIERS[tier]))
+    return "".join(part for part, _ in words.queue_rows([job], None, width, TIERS[tier])[0])
 
 
 def test_lines_of_the_queue():
@@ -155,6 +155,13 @@ def test_lines_of_the_queue():
     assert row(queued).startswith("  queued   twin reverb") and row(queued).rstrip().endswith("capture")
     assert row(done).rstrip().endswith("very close") and "failed   hall" in row(failed)
     assert row(running, 100, "ascii").count("*") == 1 and "short memory" in row(running, 100)
+
+
+@pytest.mark.parametrize("width", [50, 65, 78, 138])
+def test_the_queue_stands_in_columns(width):
+    rows = [[part for part, _ in row] for row in words.queue_rows(jobs(), None, width, UNICODE)]
+    starts = {tuple(sum(map(len, row[:column])) for column in range(len(row))) for row in rows}
+    assert len(rows) == 4 and len(starts) == 1 and {sum(map(len, row)) for row in rows} == {width}
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
