@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from ..cores import leave_one_for_audio
 
 COLORS = ("auto", "truecolor", "256", "16", "none")
+FPS = "120"  # at most: a key waits this long behind the frame of the meters, which come far more seldom
 _SYSTEMS = {"truecolor": "truecolor", "256": "256", "16": "standard", "none": "standard"}
 
 
 def environment(color: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that Textual has to find: colours, and no animation over a remote line."""
+    """The variables that Textual has to find: colours, frames on demand, and no animation over a remote line."""
     out: dict[str, str] = {}
     if color in _SYSTEMS:
         out["TEXTUAL_COLOR_SYSTEM"] = _SYSTEMS[color]
@@ -21,6 +22,8 @@ def environment(color: str, environ: Mapping[str, str]) -> dict[str, str]:
         out["NO_COLOR"] = "1"
     if "SSH_CONNECTION" in environ:
         out |= {"TEXTUAL_ANIMATIONS": "none", "TEXTUAL_SMOOTH_SCROLL": "0"}
+    else:
+        out["TEXTUAL_FPS"] = FPS
     return out
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from rich.segment import Segment
 from rich.style import Style
@@ -31,6 +31,7 @@ class Drawn(Widget):
         self._drawn_at = (-1, -1)
         self._inks: dict[str, Style] = {}
         self._strips: dict[int, Strip] = {}
+        self._lines: tuple[tuple, list[Strip]] = ((), [])  # what `render_lines` answered last, and to what
 
     def draw(self, width: int, height: int) -> list[Row]:
         """The rows, each at most `width` cells; missing ones are blank."""
@@ -75,10 +76,22 @@ class Drawn(Widget):
             self._strips[y] = Strip(segments, length(row)).adjust_cell_length(width, base)
         return self._strips[y]
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines of a part; they are asked for whenever any widget between here and the far corner has changed."""
+        asked = (crop, self.outer_size)
+        if self._lines[0] != asked:
+            self._lines = asked, super().render_lines(crop)
+        return self._lines[1]
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        self._lines = ((), [])
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
     def notify_style_update(self) -> None:
         super().notify_style_update()
         self._inks.clear()
         self._strips.clear()
+        self._lines = ((), [])
 
     def watch_has_focus(self, has_focus: bool) -> None:
         super().watch_has_focus(has_focus)

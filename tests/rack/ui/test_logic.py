@@ -238,10 +238,11 @@ def test_settings_are_checked_as_they_are_typed():
 
 
 def test_environment_for_colours_and_remote_lines():
-    assert environment("auto", {}) == {}
-    assert environment("256", {}) == {"TEXTUAL_COLOR_SYSTEM": "256"}
+    assert environment("auto", {}) == {"TEXTUAL_FPS": "120"}
+    assert environment("256", {})["TEXTUAL_COLOR_SYSTEM"] == "256"
     assert environment("none", {})["NO_COLOR"] == "1"
-    assert environment("auto", {"SSH_CONNECTION": "x"})["TEXTUAL_ANIMATIONS"] == "none"
+    remote = environment("auto", {"SSH_CONNECTION": "x"})
+    assert remote["TEXTUAL_ANIMATIONS"] == "none" and "TEXTUAL_FPS" not in remote
 
 
 def test_starting_imports_nothing_heavy():
