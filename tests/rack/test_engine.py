@@ -282,6 +282,30 @@ class TestDeadlines:
         late = self.late(np.concatenate([np.arange(100.0), 100.9 + np.arange(1000)]))
         assert 0 < late <= 2 * Deadlines.WINDOW
 
+    @pytest.mark.parametrize("burst", [2, 4, 8])
+    def test_a_device_that_asks_for_several_blocks_at_once_is_not_late(self, burst):
+        rng = np.random.default_rng(burst)
+        wakes = np.repeat(np.arange(500) * burst + rng.uniform(0, 0.3, 500), burst)
+        starts = wakes + np.tile(np.arange(burst), 500) * 0.6
+        assert self.late(starts, busy=0.6) == 0
+
+    def test_a_burst_that_ends_too_late_is_late(self):
+        deadlines = Deadlines(1.0)
+        for n in range(100):
+            for place in range(4):
+                busy = 2.0 if n == 70 else 0.2
+                deadlines.block(4 * n + place * busy, 4 * n + (place + 1) * busy)
+        assert deadlines.burst == 4 and deadlines.late == 2  # the last two of those that took 2 periods each
+
+    def test_a_period_of_the_device_that_never_ran_is_as_many_late_blocks(self):
+        wakes = np.repeat(np.concatenate([np.arange(50), np.arange(52, 90)]) * 4.0, 4)
+        assert self.late(wakes + np.tile(np.arange(4), 88) * 0.2) == 8
+
+    def test_a_device_whose_period_is_changed_is_seen_through(self):
+        bursts = np.repeat(np.arange(100) * 4.0, 4) + np.tile(np.arange(4), 100) * 0.2
+        single = 400.0 + np.arange(400)
+        assert self.late(np.concatenate([bursts, single, 800 + bursts])) <= Deadlines.WINDOW
+
     def test_a_device_with_another_clock_is_not_late(self):
         assert self.late(np.arange(100000) * (1 + 5e-5)) == 0
         assert self.late(np.arange(100000) * (1 - 5e-5)) == 0
