@@ -1,8 +1,9 @@
 """The workshop process: `python -m rack.workshop.build FD` takes orders on a socket and answers with files.
 
 It is warm (everything imported) and polite (low priority); it never touches audio. Orders are carried out one at a
-time; a Fuse that newer orders have overtaken is dropped. What was answered once is answered from memory, for which
-nothing heavy need be imported: the imports wait for the first new order, or for an idle moment.
+time, but for Fuse: nobody waits for one, and it may take half a minute, so it is done on the side; one that newer
+orders have overtaken before it was begun is dropped. What was answered once is answered from memory, for which nothing
+heavy need be imported: the imports wait for the first new order, or for an idle moment.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import select
 import socket
 import sqlite3
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -173,32 +176,75 @@ class Workshop:
         return compiled
 
 
+class OnTheSide:
+    """Carries out one order after another in a thread of its own; of those that wait only the newest is done."""
+
+    def __init__(self, work: Callable[[Fuse], None]):
+        self._work = work
+        self._orders: SimpleQueue[Fuse] = SimpleQueue()
+        self._busy = threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being done or waits."""
+        return self._busy.is_set() or not self._orders.empty()
+
+    def put(self, order: Fuse) -> None:
+        """Have this done, instead of whatever was not begun yet."""
+        self._orders.put(order)
+
+    def _run(self) -> None:
+        while True:
+            order = self._orders.get()
+            self._busy.set()
+            while not self._orders.empty():
+                order = self._orders.get()
+            with suppress(OSError):  # nobody listens any more: the process is about to end
+                self._work(order)
+            self._busy.clear()
+
+
+def waits(connection: socket.socket, seconds: float = 0.0) -> bool:
+    """Whether an order has come, or comes within this time."""
+    return bool(select.select([connection], [], [], seconds)[0])
+
+
+def serve(connection: socket.socket, workshop: Workshop, chores: Sequence[Callable[[], None]] = ()) -> None:
+    """Answer orders until the other side is gone; the chores are done in idle moments, each once, the last first."""
+    waiting, sending = list(chores), threading.Lock()
+
+    def idle() -> bool:
+        return not waits(connection, IDLE_S) and not aside.busy
+
+    def answer(order: Build | Fuse | Teach | Map) -> None:
+        message = protocol.frame(workshop.order(order))
+        with sending:
+            connection.sendall(message)
+
+    reader, aside = protocol.Reader(protocol.ToWorkshop), OnTheSide(answer)
+    with suppress(EOFError, ConnectionError):
+        while True:
+            while waiting and idle():
+                waiting.pop()()
+            while workshop.unmeasured and idle():
+                workshop.measure()
+            order = reader.receive(connection)
+            overtaken = waits(connection)
+            if isinstance(order, Fuse) and not overtaken:
+                aside.put(order)
+            elif not (overtaken and (isinstance(order, Fuse) or (isinstance(order, Build) and order.ahead))):
+                answer(order)
+
+
 def main() -> None:
     xla.for_programs()
     connection = socket.socket(fileno=int(sys.argv[1]))
     folder = cache_folder() / "programs"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    reader = protocol.Reader(protocol.ToWorkshop)
-    workshop = Workshop(folder, lambda: bool(select.select([connection], [], [], 0)[0]))
+    workshop = Workshop(folder, partial(waits, connection))
     connection.sendall(protocol.frame(WorkshopReady(os.getpid())))
-
-    def idle() -> bool:
-        return not select.select([connection], [], [], IDLE_S)[0]
-
-    chores = [rehearse_teaching, partial(warm_up, folder)]  # each once, the last first
-    try:
-        while True:
-            while chores and idle():
-                chores.pop()()
-            while workshop.unmeasured and idle():
-                workshop.measure()
-            order = reader.receive(connection)
-            newer = select.select([connection], [], [], 0)[0]
-            if newer and (isinstance(order, Fuse) or (isinstance(order, Build) and order.ahead)):
-                continue
-            connection.sendall(protocol.frame(workshop.order(order)))
-    except (EOFError, ConnectionError):
-        pass
+    serve(connection, workshop, [rehearse_teaching, partial(warm_up, folder)])
 
 
 def warm_up(folder: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import jax
@@ -22,7 +24,7 @@ from rack import protocol
 from rack.engine.program import Loader
 from rack.protocol import BoxSpec, Build, Built, Failed, Fuse, Fused, Line, Placed, WorkshopReady
 from rack.workshop import catalogue, programs
-from rack.workshop.build import Workshop
+from rack.workshop.build import OnTheSide, Workshop, serve
 from rack.workshop.row import KNOBS, Layout, check, glide, initial_state, prepare, row_step
 
 RATE = 48000
@@ -144,6 +146,55 @@ def test_the_process_builds_fuses_and_says_what_it_cannot_do(tmp_path, monkeypat
         assert isinstance(missing, Failed) and "/nowhere/x.json" in missing.error
         ours.shutdown(socket.SHUT_RDWR)
         assert process.wait(timeout=60) == 0
+
+
+def test_nobody_waits_for_a_row_that_is_being_fused(tmp_path):
+    class Slow(Workshop):
+        def order(self, order):
+            if isinstance(order, Fuse):
+                began.set()
+                assert go_on.wait(60)
+                return Fused(order.ticket, "", 0.0, False)
+            return Failed(order.ticket, "not to be made")
+
+    began, go_on = threading.Event(), threading.Event()
+    ours, theirs = socket.socketpair()
+    serving = threading.Thread(target=serve, args=(theirs, Slow(tmp_path)))
+    serving.start()
+    same = dict(channels=2, rate=RATE, block=64)
+    with ours, theirs:
+        reader = protocol.Reader(protocol.FromWorkshop)
+        ours.sendall(protocol.frame(Fuse(1, (), **same)))
+        assert began.wait(60)
+        ours.sendall(protocol.frame(Build(2, BoxSpec("gain"), **same)))
+        assert reader.receive(ours) == Failed(2, "not to be made")
+        go_on.set()
+        assert reader.receive(ours).ticket == 1
+        ours.shutdown(socket.SHUT_RDWR)
+        serving.join(60)
+        assert not serving.is_alive()
+
+
+def test_of_the_rows_that_wait_to_be_fused_only_the_newest_is():
+    began, go_on, done = threading.Event(), threading.Event(), []
+
+    def work(order):
+        began.set()
+        assert go_on.wait(60)
+        done.append(order.ticket)
+
+    aside = OnTheSide(work)
+    assert not aside.busy
+    aside.put(Fuse(1, (), channels=2, rate=RATE, block=64))
+    assert began.wait(60)
+    for ticket in (2, 3, 4):
+        aside.put(Fuse(ticket, (), channels=2, rate=RATE, block=64))
+    assert aside.busy
+    go_on.set()
+    end = time.monotonic() + 60
+    while (aside.busy or len(done) < 2) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert done == [1, 4] and not aside.busy
 
 
 def test_the_oldest_files_of_the_cache_go_first(tmp_path):

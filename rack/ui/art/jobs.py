@@ -50,7 +50,7 @@ def queue_rows(jobs: Sequence[Job], chosen: Job | None, width: int, glyphs: Glyp
         ground = " on well" if job is chosen else ""
         mark = "> " if job is chosen else "= " if job.id == held else "  "
         sounding = glyphs.on if job.slot and job.playing >= 0 else " "
-        title = clip(job.title or job.id, left - 2, glyphs.ellipsis).ljust(left - 2)
+        title = clip(job.title or job.id, left - 3, glyphs.ellipsis).ljust(left - 2)
         rows.append([
             (mark, f"focus b{ground}"),
             (f"{job.state:<8} ", INKS.get(job.state, "text") + ground),

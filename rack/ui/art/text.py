@@ -46,6 +46,14 @@ def cut(row: Row, width: int) -> Row:
     return out
 
 
+def shorten(row: Row, width: int, ellipsis: str = "…") -> Row:
+    """A row of at most `width` cells; what was cut ends in an ellipsis."""
+    if length(row) <= width:
+        return row
+    kept = cut(row, max(width - 1, 0))
+    return [*kept, (ellipsis[:width], kept[-1][1] if kept else "")]
+
+
 def clip(text: str, width: int, ellipsis: str = "…") -> str:
     """Text of at most `width` cells; what was cut ends in an ellipsis."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + ellipsis[:width]

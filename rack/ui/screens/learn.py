@@ -166,6 +166,8 @@ async def new_job(app: RackApp, slot: str, started: Callable[[str], None]) -> No
         return
     reply = await app.client.ask("jobs.start", asked)
     if not reply.error:
+        if asked["slot"]:
+            app.rack_screen.choose(asked["slot"])  # what is learned there is what the player turns to next
         started(str(reply.value))
     say = app.rack_screen.status.say
     say(reply.error or f"{asked['title']}: it is in the queue", "error" if reply.error else "info")

@@ -217,8 +217,7 @@ class RackScreen(Screen[None]):
         widget = event.widget
         panel = next((w for w in widget.ancestors_with_self if isinstance(w, SlotPanel)), None)
         if panel is not None:
-            self.rack.choose(panel.slot.id)
-            self.chain.show(self.app.mirror.view.slots, self.rack.current)
+            self.choose(panel.slot.id)
         self.status.stay()
         if isinstance(widget, Knob):
             self.status.knob(widget.key, widget.info, widget.value, passing=True, link=widget.link)
@@ -226,6 +225,11 @@ class RackScreen(Screen[None]):
             self.status.say(f"{panel.slot.id}: {widget.text}")
         self._keys_of(widget)
         self.set_timer(0.05, self._place_cursor)  # by then the panels have moved, should the focus move them
+
+    def choose(self, slot: str) -> None:
+        """Make this the slot in focus; the control in focus stays what it is."""
+        self.rack.choose(slot)
+        self.chain.show(self.app.mirror.view.slots, slot)
 
     def _place_cursor(self) -> None:
         """The hidden cursor goes with the focus: some screen readers and input methods follow it."""
@@ -349,8 +353,7 @@ class RackScreen(Screen[None]):
 
     @on(Chain.Chosen)
     def _chosen(self, event: Chain.Chosen) -> None:
-        self.rack.choose(event.slot)
-        self.chain.show(self.app.mirror.view.slots, event.slot)
+        self.choose(event.slot)
         if self.page == "rack":
             self.focus_slot(event.slot)
 

@@ -216,7 +216,7 @@ class TrainPage(Vertical):
     def _follow(self, id: str) -> None:
         """Highlight this job, now or as soon as it is in the list."""
         self._started = id
-        self.show(tuple(self.queue.lines), self._slot)
+        self.show(tuple(self.queue.lines), self.app.rack_screen.rack.current)
 
     def action_pause(self) -> None:
         job = self.job

@@ -7,7 +7,7 @@ from textwrap import wrap
 from rack.jobs import Job, Pair
 
 from ..art import jobs as art
-from ..art.text import Row, clip
+from ..art.text import Row, clip, shorten
 from .drawn import Drawn
 from .listing import Listing
 
@@ -45,7 +45,8 @@ class About(Drawn):
         self.repaint()
 
     def draw(self, width: int, height: int) -> list[Row]:
-        return art.about(self._job, self.glyphs) if self._job else []
+        rows = art.about(self._job, self.glyphs) if self._job else []
+        return [shorten(row, width, self.glyphs.ellipsis) for row in rows]
 
 
 class NextStep(Drawn):

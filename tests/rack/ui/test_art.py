@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rack.ui.art import bars, field, glyphs, look
 from rack.ui.art.canvas import Canvas, envelope, trace, trigger
 from rack.ui.art.knob import BIG, LIT, POINTER, SMALL, TRACK, frame, knob, slider
-from rack.ui.art.text import clip, clip_start, clock, cut, label, length, merge, short, spread
+from rack.ui.art.text import clip, clip_start, clock, cut, label, length, merge, short, shorten, spread
 
 TIERS = {name: glyphs.choose(name, {}) for name in glyphs.TIERS}
 positions = st.floats(0, 1)
@@ -183,6 +183,8 @@ def test_runs():
     assert merge([("a", "lit on well"), (" ", "")]) == [("a", "lit on well"), (" ", "")]  # a ground shows in a blank
     row = [("abc", "x"), ("def", "y")]
     assert cut(row, 4) == [("abc", "x"), ("d", "y")]
+    assert shorten(row, 5) == [("abc", "x"), ("d", "y"), ("…", "y")] and shorten(row, length(row)) == row
+    assert shorten(row, 0) == [("", "x"), ("", "x")]
     assert length(spread(row, [("z", "")], 20)) == 20 and spread(row, [("long", "")], 7) == row
 
 

@@ -36,11 +36,11 @@ async def opened(s: Stage) -> TrainPage:
 GOLDEN = """\
 +- train -----------------------------------------------------------+
 |> play! x compares with the original, s stops and keeps the best   |
-|> running  compressor     * steer   67 %  recognisable  0:40 left  |
-|  queued   twin reverb                                   capture   |
-|  done     fuzz                                capture   very close|
-|  failed   hall                                            steer   |
-| step 2,000, 1:20 so far, 0:40 left, 12x real time, SteerableTCN,  |
+|> running  compressor   * steer     67 %  recognisable  0:40 left  |
+|  queued   twin reverb    capture                                  |
+|  done     fuzz           capture                       very close |
+|  failed   hall           steer                                    |
+| step 2,000, 1:20 so far, 0:40 left, 12x real time, SteerableTCN,~ |
 | ESR 0.0365, recognisable   loss 0.3856   best 0.371 at step 1,850 |
 | * plexi: checkpoint 7, the newest                                 |
 |+- loss  training o, validation # --------------------------------+|"""
@@ -225,6 +225,7 @@ async def test_a_job_from_two_files(tmp_path: Path):
         }  # fmt: skip
         assert await s.told("jobs.check") == {"dry": str(tmp_path / "dry.wav"), "wet": str(tmp_path / "wet.wav")}
         await s.until(lambda: "it is in the queue" in s.status)
+        assert s.screen.rack.current == "plexi", "the slot that it plays in has the focus now"
         s.server.show(replace(lead(), jobs=(*jobs(), Job("wet-1", "capture", "wet"))))
         page = s.screen.train_page
         await s.until(lambda: page.job is not None and page.job.id == "wet-1", "the new one is highlighted")
