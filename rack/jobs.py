@@ -27,9 +27,10 @@ is what stands behind the arrow, its error a sentence):
                                           "off": the source of before
     jobs.save             {id, name?}     a copy of what plays (or else of its model) in the library -> the path
     jobs.remove           JOB             with its folder; one that runs is ended first
-    jobs.record_pair      {what, name?}   "dry": record what is played in; "wet": record it once more, through the
-                                          device; "both": play the dry recording (or loop) out and record the return;
-                                          "stop": end it -> {dry, wet}: paths, "" where there is none yet
+    jobs.record_pair      {what, name?}   "dry": record what is played in; "wet": play that out, through the device,
+                                          and record the return; "both": the same with the file that is the source
+                                          (or the loop); "look": whether that is done; "stop": end it
+                                          -> {dry, wet}: paths, "" where there is none yet
 
 What a client gets (`Get(key)`), as plain values:
 

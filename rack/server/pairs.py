@@ -48,7 +48,7 @@ class Pairs:
         self._before: dict[str, Any] = {}  # what a comparison has changed, to be put back
         self._recording = ""  # the dry file that is being played in
         self._was: dict[str, Any] = {}  # what that has changed
-        self._capturing: asyncio.Task | None = None
+        self._capturing: asyncio.Task[dict[str, str]] | None = None
 
     # --- looking
 
@@ -117,14 +117,23 @@ class Pairs:
             case "wet" | "both":
                 if self._capturing and not self._capturing.done():
                     raise JobError("jobs.record_pair: a pair is being recorded already; stop that first")
-                signal = played if what == "wet" else paths.loop_path()
+                signal = played if what == "wet" else self._signal()
                 if signal is None or not signal.is_file():
                     raise JobError(f"jobs.record_pair: {signal} is not there; record the dry side first")
                 self._capturing = asyncio.create_task(self._capture(place, signal))
-                return {"dry": str(dry), "wet": str(wet)}
+                self._capturing.add_done_callback(lambda task: task.cancelled() or task.exception())
+                return {"dry": str(dry), "wet": str(wet), "signal": str(signal)}
+            case "look":
+                done = self._capturing is not None and self._capturing.done()
+                return self._capturing.result() if self._capturing and done else {"dry": "", "wet": ""}
             case "stop":
                 return await self._stop()
-        raise ValueError("what to record must be dry, wet, both or stop")
+        raise ValueError("what to record must be dry, wet, both, look or stop")
+
+    def _signal(self) -> Path | None:
+        """What is played out: the file that is the source, or else the loop."""
+        source = self._state().source
+        return Path(source.path) if source.kind == "file" else paths.loop_path()
 
     async def _stop(self) -> dict[str, str]:
         path, self._recording = self._recording, ""
@@ -137,12 +146,25 @@ class Pairs:
                 inputs = ", ".join(map(str, self._state().audio.inputs)) or "none"
                 why = f"nothing came in (audio.inputs = {inputs})"
                 raise JobError(f"{path} is silent: {why}; look at the cable and the input, then record it again")
-        if self._capturing and not self._capturing.done():
+        if self._capturing:
             self._capturing.cancel()
+            await asyncio.wait([self._capturing])
+            self._capturing = None
         return {"dry": path, "wet": ""}
 
-    async def _capture(self, place: Path, signal: Path) -> None:
-        """Play a file out and record its return, with the sound card's own settings."""
+    async def _capture(self, place: Path, signal: Path) -> dict[str, str]:
+        """Play a file out and record its return, with the sound card's own settings; the rack is silent meanwhile.
+
+        Answers the pair. Raises JobError.
+        """
+        muted = self._state().mute
+        await self._set("mute", True)
+        try:
+            return await self._captured(place, signal)
+        finally:
+            await self._set("mute", muted)
+
+    async def _captured(self, place: Path, signal: Path) -> dict[str, str]:
         audio = self._state().audio
         options = ["--signal", str(signal), "--force", "--json"]
         options += ["--output", str(audio.outputs[0]), "--input", str((audio.inputs or (1,))[0])]
@@ -151,12 +173,16 @@ class Pairs:
         self._say("info", f"{signal.name} is played out and its return recorded")
         lines, said = await _run(*CAPTURE, str(place), *options, limit_s=1900.0)
         bad = [json.loads(line) for line in lines if '"bad"' in line]
-        if not (place / "wet.wav").is_file():
-            self._say("error", f"no pair was recorded: {said.removeprefix('nafx-rack: ') or 'see the log'}")
-        elif bad:
+        dry, wet = place / "dry.wav", place / "wet.wav"
+        if not wet.is_file():
+            why = f"no pair was recorded: {said.removeprefix('nafx-rack: ') or 'see the log'}"
+            self._say("error", why)
+            raise JobError(why)
+        if bad:
             self._say("warning", f"{place}: {bad[0].get('message')}; {bad[0].get('remedy')}")
         else:
             self._say("info", f"{place}: dry.wav and wet.wav are ready to learn from")
+        return {"dry": str(dry), "wet": str(wet)}
 
 
 async def _run(*command: str, limit_s: float = EXAMINE_S) -> tuple[list[str], str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from rack.jobs import PRESETS, Job, grade
+from rack.protocol import Reply
 
 from ..art.text import clock
 from .dialogs import Ask, Choice, Confirm, PathInput, Pick, file_there, folder_there
@@ -28,11 +32,12 @@ HOW: tuple[Choice, ...] = (
         "Output to the device, device to the input. The loop or file that is chosen as source is played and recorded.",
     ),
     Choice(
-        "twice", "play it twice", "First dry, then through the device",
-        "Without a loop: you play, then the same is recorded once more through the device.",
+        "take", "a take of yours", "Play; then it is played out, through the device",
+        "You play straight into the input first. Then your take goes out to the device, and what comes back is recorded.",
     ),
     Choice("folder", "a folder", "Recordings of a device with knobs", "One recording for each position of its knobs."),
 )  # fmt: skip
+LOOK_S = 0.3  # between two looks at a recording that goes on
 KINDS = {"as it stands": "capture", "steered by two knobs": "steer"}
 ABOUT = {
     "capture": "The device as it was set: nothing to turn but level.",
@@ -54,6 +59,32 @@ class Tell(ModalScreen[bool]):
         with Vertical(classes="window") as window:
             window.border_title, window.border_subtitle = self._title, self._keys
             yield Static(self._text, markup=False)
+
+
+class Going(ModalScreen[Reply | None]):
+    """A few words while the server is at something; its answer as soon as it names a wet file, None for Esc."""
+
+    BINDINGS = [("escape,q", "dismiss(None)", "Give up")]
+
+    def __init__(self, title: str, text: str, look: Callable[[], Awaitable[Reply]]):
+        super().__init__()
+        self._title, self._text, self._look = title, text, look
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="window") as window:
+            window.border_title, window.border_subtitle = self._title, "Esc gives it up"
+            yield Static(self._text, markup=False)
+
+    def on_mount(self) -> None:
+        self.run_worker(self._watch())
+
+    async def _watch(self) -> None:
+        while True:
+            reply = await self._look()
+            if reply.error or reply.value["wet"]:
+                self.dismiss(reply)
+                return
+            await asyncio.sleep(LOOK_S)
 
 
 class NewJobForm(ModalScreen[dict[str, Any] | None]):
@@ -153,7 +184,7 @@ async def new_job(app: RackApp, slot: str, started: Callable[[str], None]) -> No
     if how is None:
         return
     pair = {"dry": "", "wet": ""}
-    if how in ("both", "twice"):
+    if how in ("both", "take"):
         found = await record(app, how)
         if found is None:
             return
@@ -192,31 +223,36 @@ async def checked(app: RackApp, asked: dict[str, Any]) -> bool:
 
 
 async def record(app: RackApp, how: str) -> dict[str, str] | None:
-    """Record a pair; None where it did not come to that."""
-    takes = {
-        "both": (("both", "The source is played out and the return recorded. Let it play to its end."),),
-        "twice": (
-            ("dry", "Play now, straight into the input, for a minute or so."),
-            ("wet", "The same again, now through the device."),
-        ),
-    }[how]
-    pair: dict[str, str] | None = None
-    for what, text in takes:
-        if what == "wet":
-            ready = "Connect the device. Recording begins with Enter."
-            if not await app.push_screen_wait(Tell("now through the device", ready)):
-                return None
-        reply = await app.client.ask("jobs.record_pair", {"what": what})
-        if not reply.error:
-            kept = await app.push_screen_wait(Tell(f"recording {what}", text, "Enter ends it, Esc gives it up"))
-            reply = await app.client.ask("jobs.record_pair", {"what": "stop"})
-            if not kept:
-                return None
-        if reply.error:
-            app.rack_screen.status.say(reply.error, "error")
+    """Record a pair; None where it did not come to that.
+
+    Only what is played out twice lies alike twice, to the sample; so nobody is asked to play the same thing again.
+    """
+
+    async def ask(what: str) -> Reply:
+        return await app.client.ask("jobs.record_pair", {"what": what, "name": name})
+
+    def refused(reply: Reply) -> None:
+        app.rack_screen.status.say(reply.error, "error")
+
+    name = time.strftime("%Y-%m-%d_%H%M%S")
+    if how == "take":
+        if (reply := await ask("dry")).error:
+            return refused(reply)
+        take = Tell("recording dry", "Play now, straight into the input, for a minute or so.", "Enter ends it")
+        kept = await app.push_screen_wait(take)
+        if (reply := await ask("stop")).error:
+            return refused(reply)
+        ready = "Connect the output to the device and the device to the input. Enter plays your take through it."
+        if not kept or not await app.push_screen_wait(Tell("now through the device", ready)):
             return None
-        pair = {"dry": "", "wet": "", **(reply.value or {})}
-    return pair
+    if (reply := await ask("wet" if how == "take" else "both")).error:
+        return refused(reply)
+    text = f"{Path(reply.value['signal']).name} is played out, and what comes back is recorded."
+    found = await app.push_screen_wait(Going("recording wet", text, partial(ask, "look")))
+    if found is None:
+        await ask("stop")
+        return None
+    return refused(found) if found.error else found.value
 
 
 # --- about one job ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from rack.jobs import Job, JobLine
 from rack.protocol import View
-from rack.ui.screens.learn import NewJobForm, Tell
+from rack.ui.screens.learn import Going, NewJobForm, Tell
 from rack.ui.screens.train import TrainPage
 from rack.ui.widgets.queue import Queue
 
@@ -237,19 +237,36 @@ async def test_a_recorded_pair_that_the_checks_refuse(tmp_path: Path):
         Path(path).write_bytes(b"RIFF")
     async with stage() as s:
         await opened(s)
-        s.server.answers["jobs.record_pair"] = pair
+        s.server.answers["jobs.record_pair"] = {"dry": "", "wet": "", "signal": "/takes/played.wav"}
         finding = {"kind": "silence", "severity": "bad", "message": "The wet recording is silent.", "reason": "",
                    "remedy": "Turn the device on."}  # fmt: skip
         s.server.answers["jobs.check"] = {"findings": [finding]}
-        await s.press("n", "down", "down", "enter")  # play it twice
-        for title in ("recording dry", "now through the device", "recording wet"):
+        await s.press("n", "down", "down", "enter")  # a take of yours
+        for title in ("recording dry", "now through the device"):
             await s.until(lambda title=title: isinstance(s.app.screen, Tell) and title in s.text, title)
             await s.press("enter")
+        await s.until(lambda: isinstance(s.app.screen, Going) and "played.wav is played out" in s.text)
+        await s.press("enter")  # ends nothing
+        s.server.answers["jobs.record_pair"] = pair
         await s.until(lambda: isinstance(s.app.screen, NewJobForm))
-        assert [message.value["what"] for message in s.server.sets] == ["dry", "stop", "wet", "stop"]
+        asked = [message.value["what"] for message in s.server.sets]
+        assert asked[:3] == ["dry", "stop", "wet"] and set(asked[3:]) == {"look"}
         await s.press("enter")
         await s.until(lambda: "learn from it all the same?" in s.text and "Turn the device on." in s.text)
         await s.press("y")
         asked = await s.told("jobs.start")
         assert isinstance(asked, dict) and asked["force"] is True and asked["dry"] == pair["dry"]
         assert asked["recipe"] == "steer" and asked["slot"] == "noise_gate"
+
+
+async def test_a_recording_of_send_and_return_is_given_up_or_refused(tmp_path: Path):
+    async with stage() as s:
+        await opened(s)
+        s.server.answers["jobs.record_pair"] = {"dry": "", "wet": "", "signal": "/loops/guitar.wav"}
+        await s.press("n", "down", "enter")
+        await s.until(lambda: isinstance(s.app.screen, Going) and "guitar.wav is played out" in s.text)
+        await s.press("escape")
+        await s.until(lambda: [message.value["what"] for message in s.server.sets][-1] == "stop")
+        s.server.refuse["jobs.record_pair"] = "no pair was recorded: cannot open hw:0"
+        await s.press("n", "down", "enter")
+        await s.until(lambda: "cannot open hw:0" in s.status)
