@@ -52,6 +52,7 @@ class Kept(msgspec.Struct, frozen=True):
     seen: int = 0  # when the model file that became the last checkpoint was written, ns
     ending: str = ""  # why it was asked to stop, in words
     bound: bool = False  # its slot has played it, or was told that it will
+    plateau: str = ""  # of its warnings the one that is void with the next better figure
     after: dict[str, Any] = {}  # a re-roll that waits for the end of the present leg
 
 

@@ -155,7 +155,8 @@ class Runner:
             case "warning":
                 said = str(record.get("text", ""))[:300]
                 if said not in job.warnings:
-                    self._table.change(id, warnings=(*job.warnings, said)[-20:])
+                    plateau = said if record.get("what") == "plateau" else kept.plateau
+                    self._table.change(id, warnings=(*job.warnings, said)[-20:], plateau=plateau)
             case "checkpoint":
                 self._keep(id)
             case "spectrum":
@@ -194,7 +195,10 @@ class Runner:
         )
         with suppress(OSError):
             jobfiles.append(job.id, "history.jsonl", figure)
-        kept = self._table.change(job.id, last=figure, esr=figure.esr)
+        left = job.warnings
+        if best is not None and not same:
+            left = tuple(text for text in left if text != kept.plateau)
+        kept = self._table.change(job.id, last=figure, esr=figure.esr, warnings=left)
         self._tell(JobLine(job.id, figure))
         self.reached(kept)
 

@@ -69,7 +69,10 @@ while step < steps and not stopped:
     step += 1
     if step == 1:
         say("warning", what="polarity", text="the model plays upside down")
-    say("validation", step=step, loss=1 / step, esr=0.5 / step, validation_loss=2 / step, best=float("nan"), done=0.5,
+    if step == 2:
+        say("warning", what="plateau", text="no better since step 1")  # the third is better
+    best = 2 / step if step > 2 else float("nan")
+    say("validation", step=step, loss=1 / step, esr=0.5 / step, validation_loss=2 / step, best=best, done=0.5,
         rate=3.0, eta=1.0, seconds=step / 10)  # fmt: skip
     if step % fake.get("every", 2) == 0:
         keep(step)

@@ -107,7 +107,8 @@ def test_one_runs_and_the_others_wait_in_an_order_that_can_be_changed(rig):
     assert launched("x")[-2:] == ("19", "x") and began["session"] and began["job"] == first
 
     assert client.set("jobs.pause", first) == ""  # makes room for the next
-    job(client, third, "running", that=lambda job: job.last and job.last.step == 2)
+    stuck = job(client, third, "running", that=lambda job: job.last and job.last.step == 2)
+    assert stuck.warnings == ("the model plays upside down", "no better since step 1")
     assert not alive(rig.began()[0]["pid"])
     rig.gate(third, None)
     done = job(client, third, "done")

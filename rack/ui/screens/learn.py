@@ -33,7 +33,7 @@ HOW: tuple[Choice, ...] = (
     ),
     Choice(
         "take", "a take of yours", "Play; then it is played out, through the device",
-        "You play straight into the input first. Then your take goes out to the device, and what comes back is recorded.",
+        "You play straight into the input first; then your take goes out to the device, and its return is recorded.",
     ),
     Choice("folder", "a folder", "Recordings of a device with knobs", "One recording for each position of its knobs."),
 )  # fmt: skip
