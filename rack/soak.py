@@ -18,7 +18,7 @@ from .errors import RackError
 SETTLE_S = 5.0  # memory is compared from here on
 CONTROL_S = 20.0
 EDITED, EDIT_S = "gain", 0.05  # the box that comes and goes, and the pause after each edit
-SWITCH_S, HEARD_S = 0.5, 5.0  # from one capture to the next: a hand's pace, and how long to wait until it is heard
+SWITCH_S, HEARD_S = 0.5, 60.0  # from one capture to the next: a hand's pace; until one must be heard, compiled or not
 READY_S = 180.0  # a rack whose programs are not in the cache yet takes its time
 
 KEPT = ("rack", "source", "audio.backend", "audio.rate", "audio.block", "audio.output_device", "audio.input_device")
