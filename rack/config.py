@@ -323,7 +323,7 @@ class _Reader:
         if value == LIMITER:
             raise ValueError("every rack ends in a limiter already")
         if not isinstance(value, str) or value not in self.kinds():
-            raise ValueError(f"no such box; there are {', '.join(self.kinds())}{nearest(value, self.kinds())}")
+            raise ValueError(f"no such box{nearest(value, self.kinds())}; there are {', '.join(self.kinds())}")
         return value
 
     def knobs(self, value, kind: str, where: tuple, key: str, wrong: list[str]) -> dict[str, float | str]:

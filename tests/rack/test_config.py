@@ -98,7 +98,7 @@ MALFORMED = {
     "slots as a table": ("[racks.a]\nslots = 1\n", "racks.a.slots = 1: must be written as [[racks.a.slots]]"),
     "no such box": (
         slot('type = "gian"'),
-        'racks.toml:5: racks.a.slots.gian.type = "gian": no such box; there are cab, ',
+        'racks.toml:5: racks.a.slots.gian.type = "gian": no such box; did you mean gain?; there are ',
     ),
     "type missing": (slot('id = "x"'), "racks.toml:4: racks.a.slots.x.type: is missing; it is one of cab, delay"),
     "own limiter": (slot('type = "limiter"'), "every rack ends in a limiter already"),
