@@ -55,6 +55,7 @@ class Workshop:
     def __init__(self, folder: Path, pressed: Callable[[], bool] = lambda: False):
         self.folder = folder
         self._pressed = pressed  # whether another order waits
+        self._lock = threading.Lock()  # orders are carried out in two threads, see `OnTheSide`
         self._effects: dict[tuple, Made] = {}
         self._programs: dict[tuple, Path] = {}  # by structure: what was traced once need not be again
         self.unmeasured: dict[str, tuple[Build, Built]] = {}  # by model file: what it costs is not known yet
@@ -101,12 +102,14 @@ class Workshop:
         from .boxes import made
 
         key = (spec.key(), *memo.stamps(spec), order.channels, order.rate, order.levels_dbu)
-        if key not in self._effects:
-            while len(self._effects) >= self.REMEMBERED:
-                del self._effects[next(iter(self._effects))]
+        if (found := self._effects.get(key)) is None:
             interface, play = Interface(*order.levels_dbu), partial(self._play, order)
-            self._effects[key] = made(spec, order.rate, order.channels, interface, play)
-        return self._effects[key]
+            found = made(spec, order.rate, order.channels, interface, play)
+            with self._lock:
+                while len(self._effects) >= self.REMEMBERED:
+                    del self._effects[next(iter(self._effects))]
+                self._effects[key] = found
+        return found
 
     def _play(self, order: Build | Fuse, effect: Effect, rate: int) -> np.ndarray:
         """What a box makes of a guitar, by the program that it will play with: no other need be compiled."""
