@@ -143,6 +143,8 @@ class Callback:
         if self.next_line is not None and self._fading is None:
             new, self.next_line = self.next_line, None
             self._since = time.monotonic()
+            if self.line is NO_LINE:
+                self.deadlines.late = 0  # until now there was nothing to be heard
             if new.keys != self.line.keys:
                 self._fading, self._faded = self.line.fading_copy(set(new.keys)), 0
             else:

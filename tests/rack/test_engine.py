@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -238,6 +239,19 @@ def test_meters_see_the_peak_and_the_clip(rig):
     assert rig.shared.clipped_in[0] == 0
     rig.play(4800, level=1.2, frequency=55.0)
     assert rig.shared.clipped_in[0] > 0
+
+
+def test_late_blocks_are_counted_from_the_first_that_is_heard(rig):
+    x, y = np.zeros((64, 1), np.float32), np.zeros((64, 2), np.float32)
+
+    def late(blocks):
+        for _ in range(blocks):
+            rig.callback(x, y, start=time.perf_counter() - 0.5)  # it was due half a second ago
+        return int(rig.shared.late[0])
+
+    assert late(10) == 10, "what a machine is late by itself"
+    rig.load(rig.bench.slot(make("gain", channels=2)))
+    assert late(1) == 1 and late(10) == 11
 
 
 class TestDeadlines:
