@@ -31,6 +31,7 @@ from .convstack import ConvStack
 from .effect import Effect, Knob
 from .formats import (
     LARGEST_FILE,
+    LARGEST_UNPACKED,
     Facts,
     ModelFileError,
     Options,
@@ -159,8 +160,12 @@ def _open(path: Path) -> Source:
             raise ModelFileError(f"{name}: not a file but a device or a pipe")
         with open(path, "rb") as file:
             data = file.read(min(os.fstat(file.fileno()).st_size, LARGEST_FILE) + 1)
+        left = LARGEST_UNPACKED
         while data[:2] == b"\x1f\x8b" and len(data) <= LARGEST_FILE:
-            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(LARGEST_FILE + 1)
+            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(left + 1)
+            left -= len(data)
+            if left < 0:
+                raise ModelFileError(f"{name}: unpacks to more than {LARGEST_UNPACKED // 2**20} MiB, which no model does")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ModelFileError(f"{name}: broken gzip ({error}); is the file complete? download it again") from error
     except OSError as error:

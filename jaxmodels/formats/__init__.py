@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-LARGEST_FILE = 256 * 2**20  # bytes, packed and unpacked
+LARGEST_FILE = 256 * 2**20  # bytes
+LARGEST_UNPACKED = 64 * 2**20  # bytes that gzip makes of a file, all its layers together
 LARGEST_JSON = 64 * 2**20  # bytes; parsed, a list of numbers takes ten times the room
 
 

@@ -346,10 +346,14 @@ def test_what_is_no_file_is_an_error(tmp_path):
 
 def test_files_too_large_are_refused_before_they_fill_the_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "LARGEST_FILE", 10_000)
+    monkeypatch.setattr(files, "LARGEST_UNPACKED", 10_000)
     (tmp_path / "big").write_bytes(b"x" * 10_001)
-    (tmp_path / "bomb").write_bytes(gzip.compress(bytes(10**7)))
-    for name in ("big", "bomb"):
-        with pytest.raises(ModelFileError, match=f"{name}: larger than"):
+    with pytest.raises(ModelFileError, match="big: larger than"):
+        load(tmp_path / "big")
+    layers = gzip.compress(b"x" * 6000, 0)  # 6,000 bytes in a layer of more than 6,000
+    for name, content in (("bomb", bytes(10**7)), ("nested", layers)):
+        (tmp_path / name).write_bytes(gzip.compress(content))
+        with pytest.raises(ModelFileError, match=f"{name}: unpacks to more than"):
             load(tmp_path / name)
     monkeypatch.setattr("jaxmodels.formats.LARGEST_JSON", 5)
     (tmp_path / "long").write_bytes(b'{"a": 1}')

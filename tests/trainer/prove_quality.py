@@ -45,6 +45,7 @@ SINGLES = {  # the ESR to reach; None: half of the FIR's
     "neutron_od_p030_040": None,
     "neutron_od_p090_060": None,
 }
+DELAYS = {"od300_p025_075": -41}  # samples, as the check list asks: the wet file comes before what causes it
 STEERED = {"overdrive_drive100_bright100": (1.0, 0.2), "bigmuff_p030": (0.95, 0.15), "cl1b_heavy": (0.635, None)}
 COMPARED = {"LSTM-16": ("fast", {"hidden": 16}), "LSTM-32": ("fast", {"hidden": 32}), "Conv1D": ("conv1d", {})}
 STRATEGIES = ("linear", "inverse", "v", "sin", "random", "random-many")
@@ -158,9 +159,12 @@ def singles(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
     for name, wanted in SINGLES.items():
         if args.only and args.only not in name:
             continue
-        (dry, rate), (wet, _) = (soundfile.read(DEV / f"{name}_{side}.wav") for side in ("dry", "wet"))
-        fir = fir_esr(dry, wet, round(0.8 * len(dry)))
-        data = pair(name) | {"validation": 0.0, "test": 0.2}
+        (dry, _), (wet, _) = (soundfile.read(DEV / f"{name}_{side}.wav") for side in ("dry", "wet"))
+        delay = DELAYS.get(name, 0)
+        ahead, behind = dry[max(0, -delay) :], wet[max(0, delay) :]
+        size = min(len(ahead), len(behind))
+        fir = fir_esr(ahead[:size], behind[:size], round(0.8 * size))
+        data = pair(name) | {"validation": 0.0, "test": 0.2, "delay": delay}
         schedule = {"seconds": 300.0, "choose": "last"}
         run = {"out": f"{name}.nafx", "preset": "wavenet", "data": data, "schedule": schedule}
         record = trained(folder, run, args)
