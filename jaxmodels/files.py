@@ -165,7 +165,8 @@ def _open(path: Path) -> Source:
             data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(left + 1)
             left -= len(data)
             if left < 0:
-                raise ModelFileError(f"{name}: unpacks to more than {LARGEST_UNPACKED // 2**20} MiB, which no model does")
+                most = LARGEST_UNPACKED // 2**20
+                raise ModelFileError(f"{name}: unpacks to more than {most} MiB, which no model does")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ModelFileError(f"{name}: broken gzip ({error}); is the file complete? download it again") from error
     except OSError as error:
