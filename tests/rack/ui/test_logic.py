@@ -258,7 +258,11 @@ def test_starting_imports_nothing_heavy():
 @pytest.mark.parametrize("gone, status", [(False, 0), (True, -signal.SIGHUP)])
 def test_without_its_terminal_the_program_ends(gone, status):
     ours, its = pty.openpty()
-    code = "import sys; from rack.ui.terminal import end_without_terminal; sys.stdin.readline(); end_without_terminal()"
+    code = (
+        "import signal, sys; from rack.ui.terminal import end_without_terminal\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as `run` does: nohup would keep it alive\n"
+        "sys.stdin.readline(); end_without_terminal()"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdin=its)
     os.close(its)
     if not gone:
