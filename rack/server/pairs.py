@@ -82,12 +82,15 @@ class Pairs:
         if slot is None or not jobfiles.is_ours(slot.model, job.id):
             raise JobError(f"{job.id} plays in no slot; let it be heard in one first (jobs.listen)")
         if not self._before:
-            source = state.source
-            kind = f"file:{source.path}" if source.kind == "file" else source.kind
-            self._before = {"source": kind, f"{slot.id}.bypass": slot.bypass}
+            self._before = {"source": self._source(), f"{slot.id}.bypass": slot.bypass}
         path = job.dry if what == "model" else str(await asyncio.to_thread(_as_loud, job, self._gain_db(slot.id)))
         await self._set("source", f"file:{path}", ("compare", job.id))
         await self._set(f"{slot.id}.bypass", what == "original", ("compare", job.id))
+
+    def _source(self) -> str:
+        """What plays now, as `source` is set to it."""
+        source = self._state().source
+        return f"file:{source.path}" if source.kind == "file" else source.kind
 
     def _gain_db(self, id: str) -> float:
         """The fixed gain after a slot's capture; what is as loud as the original gets the same."""
@@ -108,7 +111,7 @@ class Pairs:
                 if self._state().recording:
                     raise JobError("jobs.record_pair: a recording is going on already; stop that first")
                 place.mkdir(parents=True, exist_ok=True)
-                self._was = {"bypass": self._state().bypass, "source": self._state().source.kind}
+                self._was = {"bypass": self._state().bypass, "source": self._source()}
                 await self._set("source", "input")
                 await self._set("bypass", True)
                 await self._set("record", str(played))
@@ -121,7 +124,7 @@ class Pairs:
                 if signal is None or not signal.is_file():
                     raise JobError(f"jobs.record_pair: {signal} is not there; record the dry side first")
                 self._capturing = asyncio.create_task(self._capture(place, signal))
-                self._capturing.add_done_callback(lambda task: task.cancelled() or task.exception())
+                self._capturing.add_done_callback(lambda task: task.cancelled() or task.exception())  # it was told
                 return {"dry": str(dry), "wet": str(wet), "signal": str(signal)}
             case "look":
                 done = self._capturing is not None and self._capturing.done()
@@ -140,8 +143,7 @@ class Pairs:
         if path and self._state().recording == path:
             await self._set("record", False)
             for key, value in self._was.items():
-                if value != "file":
-                    await self._set(key, value)
+                await self._set(key, value)
             if await asyncio.to_thread(_is_silent, path):
                 inputs = ", ".join(map(str, self._state().audio.inputs)) or "none"
                 why = f"nothing came in (audio.inputs = {inputs})"

@@ -8,7 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from rack.config import Audio
 from rack.server import pairs
@@ -40,6 +42,8 @@ class Rack:
 
     async def set(self, key: str, value: Any, gesture: tuple = ()) -> None:
         self.changed.append((key, value))
+        if key == "record":
+            self.state.recording = value
 
     async def looked(self) -> dict[str, str]:
         """The pair, as soon as there is one."""
@@ -88,3 +92,13 @@ async def test_a_recording_that_is_given_up_leaves_the_rack_as_it_was(rack, monk
     assert await asyncio.wait_for(rack.pairs.record({"what": "stop"}), 60) == {"dry": "", "wet": ""}
     assert rack.changed == [("mute", True), ("mute", False)]
     assert (await rack.pairs.record({"what": "look"}))["wet"] == ""
+
+
+async def test_after_a_take_of_ones_own_the_rack_plays_what_it_played_before(rack):
+    begun = await rack.pairs.record({"what": "dry", "name": "take"})
+    assert rack.changed == [("source", "input"), ("bypass", True), ("record", begun["dry"])]
+    soundfile.write(begun["dry"], np.sin(np.arange(4800) / 20), 48000)
+    rack.changed.clear()
+    assert await rack.pairs.record({"what": "stop"}) == {"dry": begun["dry"], "wet": ""}
+    after = [("record", False), ("bypass", False), ("source", f"file:{rack.state.source.path}")]
+    assert rack.changed == after
