@@ -46,7 +46,7 @@ class Deadlines:
 
     WINDOW = 64
     SLEEP = 0.05  # of a period; a device that does nothing for longer has slept
-    MOST = 16  # blocks in a burst
+    MOST = 32  # blocks in a burst: 64 samples on a period of 2,048
 
     def __init__(self, period_s: float):
         self.period = period_s
@@ -58,7 +58,7 @@ class Deadlines:
         self._least = float("inf")  # lag in this window
         self._asked, self._late_before = 0, 0  # blocks in this window; late ones before it
         self._ended, self._woken, self._run = 0.0, 0.0, 0  # last end; last start after a sleep, and blocks since
-        self._runs = [0] * (self.MOST + 1)  # how often so many came in a row, in this window
+        self._runs = [0] * (self.MOST + 2)  # how often so many came in a row, in this window; the last: even more
 
     def block(self, start: float, end: float) -> None:
         """Count a callback by the times at which it began and ended, in seconds of one clock."""
@@ -94,15 +94,15 @@ class Deadlines:
     def _watch(self, start: float) -> None:
         """See where the device slept, and once a window how many blocks it asks for in a row."""
         if start - self._ended > self.SLEEP * self.period:
-            self._runs[min(self._run, self.MOST)] += 1
+            self._runs[min(self._run, self.MOST + 1)] += 1
             self._woken, self._run = start, 0
             if self.ticks % self.burst:  # it was not where it was thought to be
                 self.base, self.ticks = start, 0
         self._asked += 1
         if self._asked < self.WINDOW:
             return
-        usual = max(range(1, self.MOST), key=lambda run: run * self._runs[run])
-        if usual != self.burst and usual * self._runs[usual] > 0.75 * self.WINDOW:
+        usual = max(range(1, self.MOST + 1), key=lambda run: run * self._runs[run])
+        if usual != self.burst and usual * self._runs[usual] >= 0.75 * self.WINDOW:
             self.burst, self.base, self.ticks = usual, self._woken, self._run
             self.skipped, self.late, self._least = 0, self._late_before, float("inf")
         if self._least < float("inf"):

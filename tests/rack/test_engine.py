@@ -298,12 +298,20 @@ class TestDeadlines:
         late = self.late(np.concatenate([np.arange(100.0), 100.9 + np.arange(1000)]))
         assert 0 < late <= 2 * Deadlines.WINDOW
 
-    @pytest.mark.parametrize("burst", [2, 4, 8])
+    @pytest.mark.parametrize("burst", [2, 4, 8, 16])
     def test_a_device_that_asks_for_several_blocks_at_once_is_not_late(self, burst):
         rng = np.random.default_rng(burst)
         wakes = np.repeat(np.arange(500) * burst + rng.uniform(0, 0.3, 500), burst)
         starts = wakes + np.tile(np.arange(burst), 500) * 0.6
         assert self.late(starts, busy=0.6) == 0
+
+    def test_the_longest_burst_is_seen_in_the_second_window(self):
+        deadlines = Deadlines(1.0)
+        for n in range(20):
+            for place in range(Deadlines.MOST):
+                start = n * Deadlines.MOST + place * 0.2
+                deadlines.block(start, start + 0.2)
+        assert deadlines.burst == Deadlines.MOST and deadlines.late <= Deadlines.WINDOW
 
     def test_a_burst_that_ends_too_late_is_late(self):
         deadlines = Deadlines(1.0)
