@@ -35,7 +35,7 @@ class KeysInOrder(App[None]):
     def __init__(self, **settings):
         super().__init__(**settings)
         self._keys: deque[Typed] = deque()  # the first of them is being dealt with
-        self._patience: Timer  # with it
+        self._patience: Timer  # until it is given up
 
     async def on_event(self, event: events.Event) -> None:
         if not isinstance(event, Typed) or event.is_forwarded:

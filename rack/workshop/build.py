@@ -233,10 +233,11 @@ def serve(connection: socket.socket, workshop: Workshop, chores: Sequence[Callab
             while workshop.unmeasured and idle():
                 workshop.measure()
             order = reader.receive(connection)
-            overtaken = waits(connection)
-            if isinstance(order, Fuse) and not overtaken:
+            if waits(connection) and (isinstance(order, Fuse) or (isinstance(order, Build) and order.ahead)):
+                continue
+            if isinstance(order, Fuse):
                 aside.put(order)
-            elif not (overtaken and (isinstance(order, Fuse) or (isinstance(order, Build) and order.ahead))):
+            else:
                 answer(order)
 
 

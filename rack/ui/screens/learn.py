@@ -238,12 +238,15 @@ async def record(app: RackApp, how: str) -> dict[str, str] | None:
     if how == "take":
         if (reply := await ask("dry")).error:
             return refused(reply)
-        take = Tell("recording dry", "Play now, straight into the input, for a minute or so.", "Enter ends it")
-        kept = await app.push_screen_wait(take)
-        if (reply := await ask("stop")).error:
+        text = "Play now, straight into the input, for a minute or so."
+        kept = await app.push_screen_wait(Tell("recording dry", text, "Enter ends it, Esc gives it up"))
+        reply = await ask("stop")
+        if not kept:
+            return None
+        if reply.error:
             return refused(reply)
         ready = "Connect the output to the device and the device to the input. Enter plays your take through it."
-        if not kept or not await app.push_screen_wait(Tell("now through the device", ready)):
+        if not await app.push_screen_wait(Tell("now through the device", ready)):
             return None
     if (reply := await ask("wet" if how == "take" else "both")).error:
         return refused(reply)

@@ -259,6 +259,19 @@ async def test_a_recorded_pair_that_the_checks_refuse(tmp_path: Path):
         assert asked["recipe"] == "steer" and asked["slot"] == "noise_gate"
 
 
+async def test_a_take_that_is_given_up_is_not_judged(tmp_path: Path):
+    async with stage() as s:
+        page = await opened(s)
+        s.server.answers["jobs.record_pair"] = {"dry": "", "wet": ""}
+        await s.press("n", "down", "down", "enter")
+        await s.until(lambda: isinstance(s.app.screen, Tell) and "recording dry" in s.text)
+        s.server.refuse["jobs.record_pair"] = "played.wav is silent"
+        await s.press("escape")
+        await s.until(lambda: [message.value["what"] for message in s.server.sets] == ["dry", "stop"])
+        await s.until(lambda: s.app.screen is page.screen)
+        assert "silent" not in s.status
+
+
 async def test_a_recording_of_send_and_return_is_given_up_or_refused(tmp_path: Path):
     async with stage() as s:
         await opened(s)
