@@ -32,7 +32,7 @@ HOW: tuple[Choice, ...] = (
         "Output to the device, device to the input. The loop or file that is chosen as source is played and recorded.",
     ),
     Choice(
-        "take", "a take of yours", "Play; then it is played out, through the device",
+        "take", "a take of yours", "Play, then send that through the device",
         "You play straight into the input first; then your take goes out to the device, and its return is recorded.",
     ),
     Choice("folder", "a folder", "Recordings of a device with knobs", "One recording for each position of its knobs."),
