@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from functools import partial
+from time import monotonic
 
 from textual import events
 from textual.app import App
 from textual.message import Message
+from textual.message_pump import MessagePump
 from textual.timer import Timer
 from textual.widgets import Input
 
 Typed = events.Key | events.Paste
 LOST_S = 0.25  # a window that closes takes the mark behind its last key with it
+PATIENCE_S = 10.0  # with a widget that is still there: a busy machine is slow to open a page
 
 
 class Passed(Message):
@@ -48,9 +51,14 @@ class KeysInOrder(App[None]):
     async def _deal(self) -> None:
         """Hand over the first key, and a mark behind it."""
         key, target = self._keys[0], self.focused or self.screen
-        self._patience = self.set_timer(LOST_S, partial(self._next, key))
+        self._patience = self.set_interval(LOST_S, partial(self._missed, key, target, monotonic() + PATIENCE_S))
         await super().on_event(key)
         target.post_message(Passed(key))
+
+    def _missed(self, key: Typed, target: MessagePump, end: float) -> None:
+        """Give up a key whose mark went with the widget that had it; one that is there gets to it."""
+        if not target.is_running or monotonic() > end:
+            self.call_later(self._next, key)  # which stops the timer that calls this
 
     async def on_passed(self, message: Passed) -> None:
         """The next key waits until the screen shows what came of this one: a command can open a window."""

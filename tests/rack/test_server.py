@@ -183,6 +183,7 @@ def test_a_killed_server_takes_its_children_along_and_comes_back_as_it_was(runni
     wait(lambda: journal.exists() and '"seed": 7' in journal.read_text())
     children = [running.pid("engine"), running.pid("workshop")]
     running.process.kill()
+    running.process.wait()  # else the next client may still reach its socket
     wait(lambda: not any(map(alive, children)))
     assert running.socket.exists(), "a killed server cannot tidy up"
     client = running.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual import events
 from textual.widgets import Input
 
+from rack.ui import inorder
 from rack.ui.screens.browser import BrowserPage
 from rack.ui.screens.dialogs import Pick
 
@@ -59,3 +60,11 @@ async def test_what_is_pasted_comes_behind_the_key_before_it():
         burst(s, "L", "slash")
         s.app.post_message(events.Paste("twin"))
         await s.until(lambda: searched(s) == "twin", "the search")
+
+
+async def test_a_slow_machine_loses_no_key(monkeypatch):
+    monkeypatch.setattr(inorder, "LOST_S", 0.001)
+    async with stage() as s:
+        burst(s, "L", "slash", *"plexi")
+        await s.until(lambda: searched(s) == "plexi", "the search")
+        assert not s.server.sets
