@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from textual import events
 from textual.pilot import Pilot
 
 from rack.protocol import View
@@ -50,6 +51,11 @@ class Stage:
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
+
+    async def paste(self, text: str) -> None:
+        """What a terminal sends of the clipboard."""
+        self.app.post_message(events.Paste(text))
+        await self.pilot.pause()
 
     async def until(self, true: Callable[[], object], what: str = "") -> None:
         """Wait for something that comes over the socket or after a layout."""

@@ -58,7 +58,7 @@ async def test_a_window_that_closes_lets_the_keys_behind_it_through():
 async def test_what_is_pasted_comes_behind_the_key_before_it():
     async with stage() as s:
         burst(s, "L", "slash")
-        s.app.post_message(events.Paste("twin"))
+        await s.paste("twin")
         await s.until(lambda: searched(s) == "twin", "the search")
 
 

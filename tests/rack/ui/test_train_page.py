@@ -211,9 +211,12 @@ async def test_a_job_from_two_files(tmp_path: Path):
         await s.press("n", "enter")
         await s.until(lambda: isinstance(s.app.screen, NewJobForm))
         form = s.app.screen
-        await s.press("end", *["backspace"] * 2, *str(tmp_path / "dry.wav"), "enter")
+        await s.press("end", *["backspace"] * 2)
+        await s.paste(str(tmp_path / "dry.wav"))
+        await s.press("enter")
         await s.until(lambda: "no such file" in s.text)  # the wet one
-        await s.press("tab", "end", *["backspace"] * 2, *str(tmp_path / "wet.wav"))
+        await s.press("tab", "end", *["backspace"] * 2)
+        await s.paste(str(tmp_path / "wet.wav"))
         await s.press("tab")
         await s.until(lambda: form.focused is not None and form.focused.id == "kind")
         await s.press("left")  # as it stands
