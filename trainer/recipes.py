@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -37,6 +38,7 @@ NETWORKS: dict[str, type] = {
     "micro_tcn": MicroTCN,
     "wavenet": WaveNet,
 }
+RECURRENT = ("lstm", "gru")
 COLUMNS = ("lstm", "gru", "conv_stack")  # networks whose knobs are further inputs; those of the others modulate
 
 
@@ -62,6 +64,7 @@ class Job(NamedTuple):
 ESR_DC = {"esr": 0.75, "dc": 0.25}
 STEERED = {"mr_stft_steer": 1.0}
 LSTM16 = {"kind": "lstm", "hidden": 16}
+WAVES = LSTM16 | {"knots": 8.0}  # what follows a knob up and down again is learned in a minute so, else hardly at all
 CONV1D = Preset(  # the SuperKnob paper's comparison
     {"kind": "conv_stack"}, ESR_DC, {"batch": 16, "segment": 8192, "learning_rate": 3e-3}, 0.85
 )
@@ -130,7 +133,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
         "reverb_paper": Preset({"kind": "steerable_tcn", "blocks": 5, "width": 32}, STEERED, STEER.schedule),
     },
     "conditioning": {
-        "fast": Preset(LSTM16, ESR_DC, QUICK, 0.85),
+        "fast": Preset(WAVES, ESR_DC, QUICK, 0.85),
         "paper": Preset(LSTM16, ESR_DC, WRIGHT.schedule, 0.85),
         "conv1d": CONV1D,
     },
@@ -192,9 +195,13 @@ def divided(pairs: Sequence[data.Pair], run: Run, context: int) -> data.Split:
 
 
 def network(settings: dict[str, Any], knobs: Sequence[str], controls: int, rate: int, seed: int) -> Effect:
-    """A network with fresh weights. Raises TrainerError naming the setting."""
+    """A network with fresh weights; `knots` of a recurrent one: see `knotted`. Raises TrainerError naming the setting."""
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-    kind = settings.pop("kind")
+    kind, knots = settings.pop("kind"), 0.0
+    if kind in RECURRENT:
+        knots = settings.pop("knots", 0.0)
+        if isinstance(knots, bool) or not isinstance(knots, int | float) or not 0 <= knots <= 1000:
+            raise TrainerError(f"network: knots = {knots!r}: must be a number of 0 to 1000")
     if kind not in NETWORKS:
         raise TrainerError(f"network: kind = {kind!r}: must be one of {', '.join(NETWORKS)}")
     cls, rngs = NETWORKS[kind], nnx.Rngs(seed)
@@ -216,9 +223,27 @@ def network(settings: dict[str, Any], knobs: Sequence[str], controls: int, rate:
         from jaxmodels.boxes import checked
 
         full = checked(kind, cls.Settings, settings | own)
-        return cls(full, knobs=made or None, sample_rate=rate, rngs=rngs)
+        effect = cls(full, knobs=made or None, sample_rate=rate, rngs=rngs)
     except ValueError as error:
         raise TrainerError(f"network: {error}") from None
+    if knots:
+        knotted(effect, knots, seed)
+    return effect
+
+
+def knotted(effect: LSTM | GRU, steepness: float, seed: int) -> None:
+    """Draw how the gates hear the knobs anew: each turns from shut to open somewhere else on a knob's way, evenly.
+
+    With small weights every gate is a straight line over the knob, and what goes up and down again has to bend them
+    all; here it is a sum of steps of width 1 / `steepness` that are there from the start.
+    """
+    layer, rng = effect.layers[0], np.random.default_rng(seed)
+    weights, bias = np.array(layer["weight_ih"][...]), np.array(layer["bias"][...])
+    gates = weights.shape[1]
+    for knob in range(1, len(weights)):
+        weights[knob] = steepness * rng.choice([-1, 1], gates)
+        bias -= weights[knob] * rng.permutation((np.arange(gates) + 0.5) / gates)
+    layer["weight_ih"][...], layer["bias"][...] = jnp.asarray(weights), jnp.asarray(bias)
 
 
 def started(effect: Effect, path: str) -> Effect:

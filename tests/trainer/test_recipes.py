@@ -193,6 +193,23 @@ def test_the_comparison_network_is_as_large_as_the_papers():
     assert num_parameters(net) == 26007 and [knob.name for knob in net.knobs] == ["amount"]
 
 
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_with_knots_each_gate_turns_somewhere_else_on_the_way_of_a_knob(kind):
+    plain = recipes.network({"kind": kind, "hidden": 16}, ["a", "b"], 0, RATE, 3)
+    net = recipes.network({"kind": kind, "hidden": 16, "knots": 8}, ["a", "b"], 0, RATE, 3)
+    before, after = plain.layers[0], net.layers[0]
+    np.testing.assert_array_equal(after["weight_ih"][0], before["weight_ih"][0])
+    weights = np.asarray(after["weight_ih"][1:])
+    assert np.all(np.abs(weights) == 8) and 0.3 < np.mean(weights > 0) < 0.7
+    away = np.asarray(before["bias"][...] - after["bias"][...])
+    first = np.linalg.lstsq(np.sign(weights).T, away / 8, rcond=None)[0]  # the mean of where they turn
+    np.testing.assert_allclose(first, 0.5, atol=0.15)
+    one = recipes.network({"kind": kind, "hidden": 16, "knots": 8}, ["a"], 0, RATE, 3).layers[0]
+    plain = recipes.network({"kind": kind, "hidden": 16}, ["a"], 0, RATE, 3).layers[0]
+    turns = np.sort((plain["bias"][...] - one["bias"][...]) / one["weight_ih"][1])
+    np.testing.assert_allclose(turns, (np.arange(len(turns)) + 0.5) / len(turns), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("network", "said"),
     [
@@ -200,6 +217,9 @@ def test_the_comparison_network_is_as_large_as_the_papers():
         ({"kind": "lstm", "hiden": 3}, "hiden"),
         ({"kind": "lstm", "hidden": 0}, "hidden"),
         ({"kind": "conv_stack", "widths": []}, "widths"),
+        ({"kind": "lstm", "knots": "many"}, "knots"),
+        ({"kind": "gru", "knots": -1}, "knots"),
+        ({"kind": "conv_stack", "knots": 8}, "knots"),
         ({"kind": "wavenet", "size": "huge"}, "size"),
     ],
 )
