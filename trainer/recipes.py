@@ -238,12 +238,14 @@ def knotted(effect: LSTM | GRU, steepness: float, seed: int) -> None:
     all; here it is a sum of steps of width 1 / `steepness` that are there from the start.
     """
     layer, rng = effect.layers[0], np.random.default_rng(seed)
-    weights, bias = np.array(layer["weight_ih"][...]), np.array(layer["bias"][...])
+    inward, shift = layer["weight_ih"], layer["bias"]
+    assert inward is not None and shift is not None  # only a head can be without
+    weights, bias = np.array(inward[...]), np.array(shift[...])
     gates = weights.shape[1]
     for knob in range(1, len(weights)):
         weights[knob] = steepness * rng.choice([-1, 1], gates)
         bias -= weights[knob] * rng.permutation((np.arange(gates) + 0.5) / gates)
-    layer["weight_ih"][...], layer["bias"][...] = jnp.asarray(weights), jnp.asarray(bias)
+    inward[...], shift[...] = jnp.asarray(weights), jnp.asarray(bias)
 
 
 def started(effect: Effect, path: str) -> Effect:
