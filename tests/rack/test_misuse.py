@@ -6,7 +6,7 @@ One server for all of it, its engine and workshop fake; recordings are checked a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -220,8 +220,7 @@ def checkpoints_that_cannot_be_kept(desk: Desk) -> str:
 
 def jobs_that_cannot_be_written_down(desk: Desk) -> str:
     place = desk.home / "data" / "jobs" / desk.learning(slot="") / "job.json"
-    place.unlink()
-    place.mkdir()
+    wait(lambda: _is_folder_now(place))  # the job that learns may write it down in between
     desk.set("jobs.title", {"id": "steer-1", "title": "other"})
     said = desk.notice("jobs cannot be written down")
     place.rmdir()
@@ -232,6 +231,14 @@ def a_library_that_cannot_be_written(desk: Desk) -> str:
     id = desk.learning(slot="")
     with _file_for(desk.home / "data" / "models"):
         return desk.set("jobs.save", {"id": id, "name": "comp"})
+
+
+def _is_folder_now(file: Path) -> bool:
+    """Try to put an empty folder in the place of a file."""
+    file.unlink()
+    with suppress(FileExistsError):
+        file.mkdir()
+    return file.is_dir()
 
 
 @contextmanager
