@@ -165,6 +165,8 @@ class BrowserPage(Vertical):
 
     def _list(self, found: list[Entry], at: int = 0) -> None:
         self._shown = found
+        many = f"{len(found):,} found" if self.line.value.strip() else ""
+        self.border_title = Content(f"library  {many}".rstrip())
         self.files.nothing = self._nothing()
         self.files.show(found, at)
         self._about()
@@ -255,8 +257,6 @@ class BrowserPage(Vertical):
         began = time.perf_counter()
         self._list(self._found())
         self.search_ms = (time.perf_counter() - began) * 1e3
-        found = f"{len(self._shown):,} found" if self.line.value.strip() else ""
-        self.border_title = Content(f"library  {found}".rstrip())
 
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:

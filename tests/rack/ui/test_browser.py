@@ -208,6 +208,15 @@ async def test_the_page_follows_the_library_and_keeps_its_place(library):
         await s.until(lambda: len(shown(found)) == 2)
 
 
+async def test_a_search_counts_what_the_scanner_finds_meanwhile(library):
+    async with stage() as s:
+        found = await page(s)
+        await s.press("slash", *"new")
+        await s.until(lambda: "0 found" in s.text)
+        put(library, {f"{TOP}/amps/a new one.nam": FACTS})
+        await s.until(lambda: shown(found) == ["a new one.nam"] and "1 found" in s.text)
+
+
 async def test_the_cursor_goes_along_with_the_next_and_the_previous(library):
     async with stage(playing(f"{TOP}/amps/plexi lead.nam")) as s:
         found = await page(s)
