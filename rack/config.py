@@ -111,6 +111,11 @@ class SourceChoice(msgspec.Struct, frozen=True):
     kind: str = "loop"
     path: str = ""
 
+    @property
+    def word(self) -> str:
+        """As the key `source` takes it: input, loop or file:PATH."""
+        return f"file:{self.path}" if self.kind == "file" else self.kind
+
 
 class Racks(msgspec.Struct, frozen=True):
     """All that racks.toml says."""

@@ -195,7 +195,7 @@ def divided(pairs: Sequence[data.Pair], run: Run, context: int) -> data.Split:
 
 
 def network(settings: dict[str, Any], knobs: Sequence[str], controls: int, rate: int, seed: int) -> Effect:
-    """A network with fresh weights, a recurrent one with `knots` (`knotted`). Raises TrainerError."""
+    """A network with fresh weights; `knots`: see `knotted`. Raises TrainerError naming the setting."""
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     kind, knots = settings.pop("kind"), 0.0
     if kind in RECURRENT:

@@ -352,7 +352,7 @@ def get(state: State, world: World, view: View, key: str) -> Any:
         "compare.match": lambda: state.match,
         "undo": lambda: len(state.undo),
         "redo": lambda: len(state.redo),
-        "source": lambda: f"file:{state.source.path}" if state.source.kind == "file" else state.source.kind,
+        "source": lambda: state.source.word,
         "record": lambda: state.recording or False,
         "save": lambda: scene.name not in state.edited,
         "xy": lambda: _places(state, world),

@@ -82,15 +82,10 @@ class Pairs:
         if slot is None or not jobfiles.is_ours(slot.model, job.id):
             raise JobError(f"{job.id} plays in no slot; let it be heard in one first (jobs.listen)")
         if not self._before:
-            self._before = {"source": self._source(), f"{slot.id}.bypass": slot.bypass}
+            self._before = {"source": state.source.word, f"{slot.id}.bypass": slot.bypass}
         path = job.dry if what == "model" else str(await asyncio.to_thread(_as_loud, job, self._gain_db(slot.id)))
         await self._set("source", f"file:{path}", ("compare", job.id))
         await self._set(f"{slot.id}.bypass", what == "original", ("compare", job.id))
-
-    def _source(self) -> str:
-        """What plays now, as `source` is set to it."""
-        source = self._state().source
-        return f"file:{source.path}" if source.kind == "file" else source.kind
 
     def _gain_db(self, id: str) -> float:
         """The fixed gain after a slot's capture; what is as loud as the original gets the same."""
@@ -111,7 +106,7 @@ class Pairs:
                 if self._state().recording:
                     raise JobError("jobs.record_pair: a recording is going on already; stop that first")
                 place.mkdir(parents=True, exist_ok=True)
-                self._was = {"bypass": self._state().bypass, "source": self._source()}
+                self._was = {"bypass": self._state().bypass, "source": self._state().source.word}
                 await self._set("source", "input")
                 await self._set("bypass", True)
                 await self._set("record", str(played))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from rack.config import Audio
+from rack.config import Audio, SourceChoice
 from rack.server import pairs
 from rack.server.jobfiles import JobError
 from rack.server.pairs import Pairs
@@ -34,7 +34,7 @@ class Rack:
 
     def __init__(self, source: Path):
         self.state = SimpleNamespace(
-            mute=False, audio=Audio(), source=SimpleNamespace(kind="file", path=str(source)), recording="", bypass=False
+            mute=False, audio=Audio(), source=SourceChoice("file", str(source)), recording="", bypass=False
         )
         self.changed: list[tuple[str, Any]] = []
         self.said: list[str] = []
