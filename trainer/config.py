@@ -59,6 +59,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fixed: bool = False  # always the same segment, the first that has its whole past
     early: float = 0.0  # fraction of the run in which the relative mean absolute error is added to the loss; longer
     # where the model still plays upside down
+    standardise: bool = False  # of a steerable_tcn: the first weights by what they hear, and steps of their size
     patience: int = 0  # validations without a better one before the run ends; 0: never
     validate_every: int = 0  # steps; 0: about sixty times in a run, or as often as there are checkpoints
     checkpoint_every: float = 30.0  # seconds

@@ -25,7 +25,7 @@ from jaxmodels.tcn import MicroTCN, SteerableTCN
 from jaxmodels.wavenet import PRESETS as WAVENETS
 from jaxmodels.wavenet import WaveNet
 
-from . import config, data, reference
+from . import batches, config, data, reference, tcn
 from .config import Run, Schedule, TrainerError
 from .losses import Loss, weighted
 
@@ -39,6 +39,7 @@ NETWORKS: dict[str, type] = {
     "wavenet": WaveNet,
 }
 RECURRENT = ("lstm", "gru")
+HEARD = 1 << 18  # samples at most of what first weights are set by
 COLUMNS = ("lstm", "gru", "conv_stack")  # networks whose knobs are further inputs; those of the others modulate
 
 
@@ -59,6 +60,7 @@ class Job(NamedTuple):
     loss: Loss
     schedule: Schedule
     figure: str  # what the best weights are chosen by: esr or loss
+    rates: Any = None  # times the learning rate, of each weight; None: 1
 
 
 ESR_DC = {"esr": 0.75, "dc": 0.25}
@@ -98,7 +100,7 @@ STEER = Preset(
      "decay": "drops", "rise": 0.0, "clip": 1e6, "early": 0.3, "choose": "last"},
 )  # fmt: skip
 QUICK_STEER = {"seconds": 85.0, "batch": 1, "segment": 32768, "learning_rate": 4e-3, "decay": "cosine", "early": 0.3,
-               "choose": "last"}  # fmt: skip
+               "choose": "last", "standardise": True}  # fmt: skip
 
 PRESETS: dict[str, dict[str, Preset]] = {
     "capture": {
@@ -152,12 +154,14 @@ def prepare(run: Run) -> Job:
     controls = 0 if pairs[0].control is None else pairs[0].control.shape[1]
     settings = preset.network if run.network.get("kind", preset.network["kind"]) == preset.network["kind"] else {}
     effect = network(settings | run.network, knobs, controls, pairs[0].rate, run.seed)
+    parts, rates = divided(pairs, run, context=pairs[0].rate), None
+    if schedule.standardise:
+        effect, rates = standardised(effect, parts.train)
     if run.start_from:
         effect = started(effect, run.start_from)
-    parts = divided(pairs, run, context=pairs[0].rate)
     loss = weighted(run.loss or preset.loss, preset.preemphasis if run.preemphasis is None else run.preemphasis,
                     pairs[0].rate)  # fmt: skip
-    return Job(effect, parts, loss, schedule, "loss" if run.recipe == "steer" else "esr")
+    return Job(effect, parts, loss, schedule, "loss" if run.recipe == "steer" else "esr", rates)
 
 
 def recordings(run: Run) -> list[data.Pair]:
@@ -246,6 +250,21 @@ def knotted(effect: LSTM | GRU, steepness: float, seed: int) -> None:
         weights[knob] = steepness * rng.choice([-1, 1], gates)
         bias -= weights[knob] * rng.permutation((np.arange(gates) + 0.5) / gates)
     inward[...], shift[...] = jnp.asarray(weights), jnp.asarray(bias)
+
+
+def standardised(effect: Effect, pairs: Sequence[data.Pair]) -> tuple[Effect, Any]:
+    """First weights by the recordings, and how far a step is to move each. Raises TrainerError for other networks."""
+    if not isinstance(effect, SteerableTCN):
+        raise TrainerError(f"schedule: standardise = true: a {type(effect).__name__} has no such start; take it out")
+    found = batches.pieces(pairs, effect)
+    levels = tcn.Levels(*(float(np.sqrt(np.mean(np.concatenate(sides) ** 2))) + 1e-5
+                          for sides in ([piece.x[:, 0] for piece in found], [piece.y for piece in found])))  # fmt: skip
+    size, context = HEARD, effect.receptive_field - 1
+    loudest = max(found, key=lambda piece: float(np.mean(piece.x[:, 0] ** 2)))
+    power = np.cumsum(np.append(0, loudest.x[:, 0].astype(np.float64) ** 2))
+    at = int(np.argmax(power[size:] - power[:-size])) if len(power) > size else 0
+    x = jnp.asarray(batches.take(loudest.x, at - context, min(at + size, len(loudest.x)))[None])
+    return tcn.standardised(effect, x, levels), tcn.rates(effect, levels)
 
 
 def started(effect: Effect, path: str) -> Effect:

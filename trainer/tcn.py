@@ -3,17 +3,25 @@
 Time-major, `[B, T, C]`: XLA's convolutions on a CPU want it so, and copy everything that lies otherwise. Knobs stand
 still within a segment. Where they stand alike in all of them (`held`), the modulation goes into weights and bias, and a
 block is one function with a derivative of its own: a step is then little more than its convolutions.
+
+How a steered network begins decides what a minute of learning makes of it. PyTorch's draw has biases and modulation of
+the order of one, beside which a recording of -30 dB is nothing: every PReLU is a straight line at first, and the output
+many times too loud. `standardised` sets the first weights by what they hear (as Salimans and Kingma, NeurIPS 2016).
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax import nnx
 from jax import lax
 
 PLAIN = ("NHC", "HIO", "NHC")
+SHARE = 0.7  # of a signal that goes past a block, where both ways together have a root mean square near one
 NARROW = 64  # taps times channels: up to here a product of taps side by side beats the library's convolution
 
 
@@ -34,6 +42,62 @@ def micro(effect, x, held: bool = False):
 def _values(effect, x):
     """The knobs' values at the first sample, `[B, K]`."""
     return jnp.concatenate([knob.value(x[:, 0, 1 + k : 2 + k]) for k, knob in enumerate(effect.knobs)], axis=1)
+
+
+# --- how they begin ---------------------------------------------------------------------------------------------------
+
+
+class Levels(NamedTuple):
+    """Root mean squares of what goes in and of what is to come out."""
+
+    dry: float
+    wet: float
+
+
+def standardised(effect, x, levels: Levels):
+    """A `SteerableTCN` whose layers make signals of mean 0 and variance 1 of `x` `[1, T, 1 + K]`; its output is as loud
+    as what is to come out.
+
+    The signs of the modulation, its shifts inside and all of the knobs' weights stay as they were drawn.
+    """
+    effect = nnx.clone(effect)
+    signal, values = x[..., :1] / levels.dry, np.asarray(_values(effect, x))
+    for block in effect.blocks:
+        places, conv = (block.conv.dilation, block.lookback, block.residual_delay), block.conv
+        weight, slope, residual = (np.asarray(part[...]) for part in (conv.weight, block.slope, block.residual))
+        heard = np.asarray(convolve(_near(places, w := weight.transpose(2, 1, 0), signal), jnp.asarray(w), places[0]))
+        mean, std = heard.mean((0, 1)), heard.std((0, 1)) + 1e-6
+        conv.weight[...], conv.bias[...] = jnp.asarray(weight / std[:, None, None]), jnp.asarray(-mean / std)
+        gamma, beta = np.split(np.asarray(block.film_bias[...]), 2)
+        gamma, beta = (0.5 * np.sign(gamma), 0 * beta) if block is effect.blocks[-1] else (np.sign(gamma), beta)
+        block.film_bias[...] = jnp.asarray(np.append(gamma, beta) - (values @ np.asarray(block.film_weight[...]).T)[0])
+        past = np.asarray(_through(jnp.asarray(residual.T), _late(places, signal)))
+        share = SHARE / (past.std((0, 1)) + 1e-6)
+        block.residual[...] = jnp.asarray(residual * (share[:, None] if residual.ndim == 2 else share))
+        u = gamma * (heard - mean) / std + beta
+        signal = jnp.asarray(np.maximum(u, 0) + slope * np.minimum(u, 0) + share * past)
+    return levelled(effect, levels)
+
+
+def levelled(effect, levels: Levels):
+    """The same `SteerableTCN` between two gains, in its weights: what it hears over `dry`, what it answers by `wet`."""
+    effect = nnx.clone(effect)
+    first, last = effect.blocks[0], effect.blocks[-1]
+    for weight in (first.conv.weight, first.residual):
+        weight[...] = weight[...] / levels.dry
+    for weight in (last.film_weight, last.film_bias, last.residual):
+        weight[...] = weight[...] * levels.wet
+    return effect
+
+
+def rates(effect, levels: Levels):
+    """How far a step moves each weight, `nnx.State` of numbers: as if the gains of `levelled` were outside of it."""
+    structure, weights, rest = nnx.split(effect, nnx.Param, ...)
+    ones = jax.tree.map(jnp.ones_like, weights)
+    return nnx.split(levelled(nnx.merge(structure, ones, rest), levels), nnx.Param, ...)[1]
+
+
+# --- what they answer -------------------------------------------------------------------------------------------------
 
 
 def _blocks(effect, x, conditions, held):

@@ -178,7 +178,8 @@ def _way(job: Job) -> forward.Forward:
 def _optimizer(job: Job):
     plan = job.schedule
     decay = [optax.add_decayed_weights(plan.weight_decay)] if plan.weight_decay else []
-    return optax.chain(optax.clip_by_global_norm(plan.clip), *decay, optax.scale_by_adam())
+    own = [] if job.rates is None else [optax.stateless(lambda tree, _: jax.tree.map(jnp.multiply, tree, job.rates))]
+    return optax.chain(*own, optax.clip_by_global_norm(plan.clip), *decay, optax.scale_by_adam(), *own)
 
 
 def _compiled(job: Job, way: forward.Forward, structure, rest, layout: batches.Layout):
@@ -254,12 +255,11 @@ def _validation(job: Job, way: forward.Forward, structure, rest):
         for (_, skip), group in groups.items()
     ]  # fmt: skip
 
-    @jax.jit
+    @partial(jax.jit, static_argnums=3)
     def sums(weights, x, y, skip):
         effect = nnx.merge(structure, weights, rest)
         output, _ = way.run(effect, way.first(effect, len(x)), x)
-        heard = (jnp.arange(y.shape[1]) >= skip)[None]
-        output, y = jnp.where(heard, output, 0.0), jnp.where(heard, y, 0.0)
+        output, y = output[:, skip:], y[:, skip:]
         each = [jnp.sum(part, axis=1) for part in ((output - y) ** 2, y**2, output * y, output**2)]
         return jnp.stack(each, axis=1), job.loss(output, y)
 
