@@ -36,7 +36,7 @@ from jaxmodels.recurrent import from_torch
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from jaxmodels.wavenet import PRESETS, WaveNet
 from rack import paths
-from rack.bench_report import markdown, table
+from rack.bench_report import YARDSTICK, markdown, table
 from rack.catalogue import catalogue
 from rack.config import load
 from rack.errors import RackError
@@ -249,22 +249,22 @@ def step_for(engine: str, name: str, block: int) -> tuple[Step, int]:
     return box_step(effect, block), effect.channels
 
 
-def measure(steps: Sequence[Step], blocks: np.ndarray, plan: Plan) -> list[float]:
-    """Nanoseconds per sample of each step; `blocks` is `[N, T, C]`, played over and over.
+def measure(turns: Sequence[tuple[Step, np.ndarray]], plan: Plan) -> list[float]:
+    """Nanoseconds per sample of each step on its blocks `[N, T, C]`, which are played over and over.
 
     The steps take turns, run by run, so that whatever else the machine does falls on all of them. The first run of each
     is thrown away.
     """
-    turns = [(step, itertools.cycle(blocks), []) for step in steps]
+    playing = [(step, itertools.cycle(blocks), blocks.shape[1], []) for step, blocks in turns]
     gc.collect()
     gc.disable()
     try:
         for _ in range(plan.runs + 1):
-            for step, coming, medians in turns:
+            for step, coming, _, medians in playing:
                 medians.append(_run(step, coming, plan.seconds))
     finally:
         gc.enable()
-    return [statistics.median(medians[1:]) / blocks.shape[1] for _, _, medians in turns]
+    return [statistics.median(medians[1:]) / length for _, _, length, medians in playing]
 
 
 def _run(step: Step, coming: Iterator[np.ndarray], seconds: float) -> float:
@@ -283,6 +283,7 @@ def bench(engines, models, blocks, plan: Plan, progress=lambda line: None) -> di
     """Every engine on every model at every block size: results, what was skipped and why, and the machine."""
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     results, skipped, x = [], {}, signal()
+    yardstick = _yardstick(x) if YARDSTICK[0] in engines else []
     for model in models:
         for block in blocks:
             progress(f"{model} {block}")
@@ -296,13 +297,28 @@ def bench(engines, models, blocks, plan: Plan, progress=lambda line: None) -> di
                     skipped[engine, model] = {"engine": engine, "model": model, "reason": str(reason)}
             if not made:
                 break
-            channels = max(channels for _, channels, _ in made.values())
-            cut = x[: len(x) // block * block].reshape(-1, block, 1).repeat(channels, axis=2)
-            costs = measure([step for step, _, _ in made.values()], cut, plan)
-            for (engine, (step, _, built)), cost in zip(made.items(), costs, strict=True):
+            cut = cuts(x, block, max(channels for _, channels, _ in made.values()))
+            costs = measure([*((step, cut) for step, _, _ in made.values()), *yardstick], plan)
+            for (engine, (step, _, built)), cost in zip(made.items(), costs, strict=False):
                 found = {"engine": engine, "model": model, "block": block, "ns_per_sample": round(cost, 1)}
+                if yardstick:
+                    found["in_y"] = round(cost / costs[-1], 3)
                 results.append(found | {"build_s": round(built, 3)} | stored(step))
     return {"results": results, "skipped": list(skipped.values()), "machine": machine()}
+
+
+def _yardstick(x: np.ndarray) -> list[tuple[Step, np.ndarray]]:
+    """The turn of what others are measured by, in every measurement; none where its engine is missing."""
+    engine, model, block = YARDSTICK
+    try:
+        return [(peer_step(engine, model, block), cuts(x, block, 1))]
+    except Skip:
+        return []
+
+
+def cuts(x: np.ndarray, block: int, channels: int) -> np.ndarray:
+    """A signal `[N]` as blocks `[N // T, T, C]`, the same in every channel."""
+    return x[: len(x) // block * block].reshape(-1, block, 1).repeat(channels, axis=2)
 
 
 def machine() -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 YARDSTICK = ("onnxruntime", "lstm32", 512)  # engine, model and block that others are measured by: Y
+RATIOS = (64, 512)  # blocks that stand in Y too
 
 
 def markdown(report: dict) -> str:
@@ -11,29 +12,31 @@ def markdown(report: dict) -> str:
     blocks = sorted({found["block"] for found in results})
     cost = {(found["engine"], found["model"], found["block"]): found for found in results}
     yard = cost.get(YARDSTICK, {}).get("ns_per_sample")
+    in_y = [block for block in blocks if block in RATIOS and any("in_y" in found for found in results)]
     lines = [
         "# What a sample costs",
         "",
         "Nanoseconds per sample at 48 kHz on one thread (20,833 is real time), by block size; how it is measured: "
         "[benchmarks/README.md](benchmarks/README.md). All rows are from one run: `make bench`. Y is "
-        f"onnxruntime's LSTM-32 at 512{f', {yard:.0f} ns here' if yard else ''}.",
+        f"onnxruntime's LSTM-32 at 512{f', {yard:.0f} ns here' if yard else ''}, measured in turns with every row.",
         "",
         f"{facts['cpu']}, {facts['cores']} cores, load {facts['load_average']}, {facts['system']}; Python "
         f"{facts['python']}, JAX {facts['jax']}"
         + "".join(f", {name} {found}" for name, found in facts["peers"].items())
         + ".",
         "",
-        "| engine | model | " + " | ".join(f"{block}" for block in blocks) + " | 512 in Y | build s | load s | KiB |",
-        "|---|---|" + "---:|" * (len(blocks) + 4),
+        "| engine | model | "
+        + " | ".join([*(f"{block}" for block in blocks), *(f"{block} in Y" for block in in_y)])
+        + " | build s | load s | KiB |",
+        "|---|---|" + "---:|" * (len(blocks) + len(in_y) + 3),
     ]
     for engine, model in dict.fromkeys((found["engine"], found["model"]) for found in results):
         row = [cost.get((engine, model, block)) for block in blocks]
-        longest = cost.get((engine, model, 512))
-        ratio = f"{longest['ns_per_sample'] / yard:.2f}" if longest and yard else ""
+        ratios = [f"{found['in_y']:.2f}" if (found := cost.get((engine, model, block))) else "" for block in in_y]
         first = next(found for found in row if found)
         rest = [f"{first[name]}" if name in first else "" for name in ("build_s", "load_s", "program_kib")]
         cells = [f"{found['ns_per_sample']:,.0f}" if found else "" for found in row]
-        lines.append("| " + " | ".join([engine, model, *cells, ratio, *rest]) + " |")
+        lines.append("| " + " | ".join([engine, model, *cells, *ratios, *rest]) + " |")
     return "\n".join(lines) + "\n"
 
 

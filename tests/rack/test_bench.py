@@ -98,15 +98,38 @@ def test_a_rack_is_measured_as_it_plays(monkeypatch):
 def test_blocks_come_one_after_another_and_are_all_timed():
     seen = []
     blocks = np.arange(6, dtype=np.float32).reshape(3, 2, 1)
-    costs = bench.measure([lambda block: seen.append(block[0, 0])], blocks, bench.Plan(2, 0.0))
+    costs = bench.measure([(lambda block: seen.append(block[0, 0]), blocks)], bench.Plan(2, 0.0))
     assert len(costs) == 1 and costs[0] > 0 and seen == [0, 2, 4] * 20
 
 
 def test_engines_take_turns():
     seen = []
-    steps = [lambda block, name=name: seen.append(name) for name in "ab"]
-    assert len(bench.measure(steps, np.zeros((3, 2, 1), np.float32), bench.Plan(1, 0.0))) == 2
-    assert [name for name, _ in itertools.groupby(seen)] == ["a", "b", "a", "b"]
+    turns = [(lambda block, name=name: seen.append((name, len(block))), np.zeros((3, size, 1), np.float32))
+             for name, size in (("a", 2), ("b", 5))]  # fmt: skip
+    assert len(bench.measure(turns, bench.Plan(1, 0.0))) == 2
+    assert [name for name, _ in itertools.groupby(seen)] == [("a", 2), ("b", 5), ("a", 2), ("b", 5)]
+
+
+def test_the_yardstick_is_measured_again_with_every_row(monkeypatch):
+    """A machine that gets slower between two rows makes neither of them look dearer."""
+    pace = iter([1] * 6 + [3] * 6)  # three times slower from the second row on
+    monkeypatch.setattr(bench, "_run", lambda step, coming, seconds: step(next(coming)) * next(pace))
+    monkeypatch.setattr(bench, "step_for", lambda engine, model, block: ((lambda x: 1000.0), 1))
+    monkeypatch.setattr(bench, "peer_step", lambda engine, model, block: lambda x: 4000.0)
+    monkeypatch.setattr(bench, "stored", lambda step: {})
+    report = bench.bench(["jax", "onnxruntime"], ["gain"], [64, 512], bench.Plan(1, 0.0))
+    found = {(row["engine"], row["block"]): row["in_y"] for row in report["results"]}
+    assert found["jax", 64] == 2.0 and found["jax", 512] == 0.25
+    said = bench.markdown(report)
+    assert "| 64 in Y | 512 in Y |" in said and "measured in turns" in said
+    monkeypatch.setattr(bench, "peer_step", nothing)
+    monkeypatch.setattr(bench, "_run", lambda step, coming, seconds: 1.0)
+    bare = bench.bench(["jax", "onnxruntime"], ["gain"], [64], bench.Plan(1, 0.0))
+    assert "in_y" not in bare["results"][0] and " in Y" not in bench.markdown(bare).partition("|")[2]
+
+
+def nothing(engine, model, block):
+    raise bench.Skip("not here")
 
 
 def test_a_step_continues_where_the_block_before_ended():
