@@ -63,19 +63,25 @@ def layout(found: Sequence[Piece], schedule: Schedule, context: int, recurrent: 
     made = Layout(segment, chunks, before, recurrent, schedule.batch, 1)
     if schedule.fixed:
         return made._replace(batch=1)
-    count = len(_grid(found, made, np.random.default_rng(0)))
+    count = sum(1 + rest // segment for _, rest in (_room(piece, made) for piece in found) if rest >= 0)
     batch = schedule.batch - schedule.batch % devices if schedule.batch >= devices else schedule.batch
     return made._replace(batch=batch, epoch=max(1, count // batch))
 
 
+def _room(piece: Piece, layout: Layout) -> tuple[int, int]:
+    """The first place of a segment in a piece, and how far behind it the last one lies; below zero: there is none."""
+    first = max(piece.lead, layout.before if layout.inside else 0)
+    return first, len(piece.y) - first - layout.segment
+
+
 def _grid(found, layout: Layout, rng) -> list[tuple[int, int]]:
-    """(piece, first sample) of segments side by side, from a random place on."""
+    """(piece, first sample) of segments side by side, from anywhere in the length of one on."""
     starts = []
     for n, piece in enumerate(found):
-        first = max(piece.lead, layout.before if layout.inside else 0)
-        count, rest = divmod(len(piece.y) - first, layout.segment)
-        offset = first + int(rng.integers(0, rest + 1)) if count > 0 else 0
-        starts += [(n, offset + k * layout.segment) for k in range(count)]
+        first, rest = _room(piece, layout)
+        if rest >= 0:
+            offset = int(rng.integers(0, min(rest + 1, layout.segment)))
+            starts += [(n, at) for at in range(first + offset, first + rest + 1, layout.segment)]
     return starts
 
 

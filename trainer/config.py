@@ -60,6 +60,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     early: float = 0.0  # fraction of the run in which the relative mean absolute error is added to the loss; longer
     # where the model still plays upside down
     standardise: bool = False  # of a steerable_tcn: the first weights by what they hear, and steps of their size
+    average: float = 0.0  # fraction of the steps so far over whose weights the model is the mean; 0: the last ones
     patience: int = 0  # validations without a better one before the run ends; 0: never
     validate_every: int = 0  # steps; 0: about sixty times in a run, or as often as there are checkpoints
     checkpoint_every: float = 30.0  # seconds
@@ -90,6 +91,7 @@ LIMITS = {
     "learning_rate": (1e-7, 1.0),
     "rise": (0.0, 1.0),
     "early": (0.0, 1.0),
+    "average": (0.0, 1.0),
     "weight_decay": (0.0, 1.0),
     "clip": (1e-6, 1e6),
     "batch": (1, 4096),

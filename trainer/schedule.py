@@ -1,4 +1,4 @@
-"""How far a run is, and what its learning rate is there."""
+"""How far a run is, what its learning rate is there, and what its newest weights count for."""
 
 from __future__ import annotations
 
@@ -25,3 +25,9 @@ def rate(schedule: Schedule, done: float) -> float:
         factor = 0.1 ** sum(done >= at for at in DROPS)
     rising = min(1.0, (done + 1e-4) / schedule.rise) if schedule.rise else 1.0
     return schedule.learning_rate * factor * rising
+
+
+def share(schedule: Schedule, step: int) -> float:
+    """Of the newest weights in the mean: those of about the last `average` of the steps count (Shamir and Zhang, ICML
+    2013), whatever their number."""
+    return 1 / (1 + schedule.average * step)

@@ -37,7 +37,8 @@ class Memory(NamedTuple):
     weights: Any
     moments: Any
     state: Any  # of the network, between two chunks
-    best: Any  # weights
+    mean: Any  # of the weights lately: what is judged and kept; the weights themselves where none is asked for
+    best: Any  # such weights
 
 
 class Progress(msgspec.Struct):
@@ -80,7 +81,7 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
     settle, update, validate = _compiled(job, way, structure, rest, layout)
     drawn = spectrum.pictures(job, way, structure, rest) if pictures else lambda weights: {}
     first = way.first(job.effect, layout.batch)
-    memory = _placed(Memory(weights, _optimizer(job).init(weights), first, weights))
+    memory = _placed(Memory(weights, _optimizer(job).init(weights), first, weights, weights))
     at = Progress()
     digest = hashlib.sha256(msgspec.json.encode(run)).hexdigest()
     if resume and saved.exists():
@@ -106,8 +107,7 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
         done = schedule.progress(plan, at.step, at.elapsed)
         pace = at.scale * schedule.rate(plan, done)
         early = done < plan.early or (plan.early > 0 and at.inverted)
-        weights, moments, state, loss = update(memory, x, y, chunk, pace, float(early))
-        memory = memory._replace(weights=weights, moments=moments, state=state)
+        memory, loss = update(memory, x, y, chunk, pace, float(early), schedule.share(plan, at.step))
         at.step, at.loss_sum, at.losses = at.step + 1, at.loss_sum + float(loss), at.losses + 1
         at.elapsed = now() - began
 
@@ -115,7 +115,7 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
             memory, at = _collapsed(memory, at, _optimizer(job).init(memory.best), report)
             x = None
         elif _due(plan, at, logged, cost) or _over(plan, at):
-            found = validate(memory.weights)
+            found = validate(memory.mean)
             logged = now() - began
             cost = 0.0 if cost is None else logged - at.elapsed
             memory, at = _judged(job, memory, at, found)
@@ -145,7 +145,7 @@ def train(run: Run, report: Report, *, resume: bool = False, stop: Callable[[], 
             break
 
     _keep(run, structure, rest, memory, at, digest, saved, report, drawn)
-    chosen = memory.best if plan.choose == "best" and np.isfinite(at.figure) else memory.weights
+    chosen = memory.best if plan.choose == "best" and np.isfinite(at.figure) else memory.mean
     record = finish.finished(run, job, nnx.merge(structure, chosen, rest), at, stopped, report)
     if not stopped:
         saved.unlink(missing_ok=True)
@@ -197,8 +197,8 @@ def _compiled(job: Job, way: forward.Forward, structure, rest, layout: batches.L
         state = way.first(job.effect, len(x))
         return run(weights, state, x[:, : layout.before])[1] if layout.before else state
 
-    @partial(jax.jit, out_shardings=(everywhere, everywhere, share, everywhere))
-    def update(weights, moments, state, x, y, chunk, pace, early):
+    @partial(jax.jit, out_shardings=(everywhere, everywhere, share, everywhere, everywhere))
+    def update(weights, moments, state, mean, x, y, chunk, pace, early, newest):
         if way.recurrent:
             x = jax.lax.dynamic_slice_in_dim(x, layout.before + chunk * size, size, axis=1)
             y = jax.lax.dynamic_slice_in_dim(y, chunk * size, size, axis=1)
@@ -212,10 +212,13 @@ def _compiled(job: Job, way: forward.Forward, structure, rest, layout: batches.L
         (_, (after, value)), gradient = jax.value_and_grad(loss, has_aux=True)(weights)
         change, moments = optimizer.update(gradient, moments, weights)
         change = jax.tree.map(lambda leaf: -pace * leaf, change)
-        return optax.apply_updates(weights, change), moments, after, value
+        weights = optax.apply_updates(weights, change)
+        return weights, moments, after, optax.incremental_update(weights, mean, newest), value
 
-    def step(memory: Memory, x, y, chunk, pace, early):
-        return update(memory.weights, memory.moments, memory.state, x, y, chunk, np.float32(pace), np.float32(early))
+    def step(memory: Memory, x, y, chunk, pace, early, newest):
+        pace, early, newest = np.float32(pace), np.float32(early), np.float32(newest)
+        *after, loss = update(*memory[:-1], x, y, chunk, pace, early, newest)
+        return Memory(*after, memory.best), loss
 
     return settle, step, _validation(job, way, structure, rest)
 
@@ -228,13 +231,12 @@ def stepper(job: Job) -> Callable[[], float]:
     structure, weights, rest = nnx.split(job.effect, nnx.Param, ...)
     _, update, _ = _compiled(job, way, structure, rest, layout)
     moments, state = _optimizer(job).init(weights), way.first(job.effect, layout.batch)
-    memory = _placed(Memory(weights, moments, state, weights))
+    memory = _placed(Memory(weights, moments, state, weights, weights))
     x, y = forward.dealt(batches.batch(learned, layout, 0, 0, job.schedule.fixed))
 
     def step() -> float:
         nonlocal memory
-        weights, moments, state, loss = update(memory, x, y, 0, 1e-3, 0.0)
-        memory = Memory(weights, moments, state, memory.best)
+        memory, loss = update(memory, x, y, 0, 1e-3, 0.0, 1.0)
         return float(loss)
 
     return step
@@ -302,7 +304,7 @@ def _judged(job: Job, memory: Memory, at: Progress, found: Found):
     figure = found.loss if job.figure == "loss" else found.esr
     if figure < at.figure:
         at.figure, at.best_step, at.worse = figure, at.step, 0
-        return memory._replace(best=memory.weights), at
+        return memory._replace(best=memory.mean), at
     at.worse += 1
     if job.schedule.decay == "plateau" and at.worse % schedule.PLATEAU_PATIENCE == 0:
         at.scale *= schedule.PLATEAU_FACTOR
@@ -317,7 +319,7 @@ def _collapsed(memory: Memory, at: Progress, fresh, report: Report):
     text = "the training has diverged; going on from the best weights with a third of the learning rate"
     report({"event": "warning", "what": "divergence", "text": text, "step": at.step})
     state = jax.tree.map(jnp.zeros_like, memory.state)
-    return Memory(memory.best, fresh, state, memory.best), at
+    return Memory(memory.best, fresh, state, memory.best, memory.best), at
 
 
 def _warnings(plan, at: Progress, found: Found, done: float) -> list[tuple[str, str]]:

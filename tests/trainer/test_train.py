@@ -42,6 +42,7 @@ batch = 4
 segment = 4096
 chunk = 1024
 warm_up = 300
+average = 0.2
 """
 
 
@@ -274,6 +275,8 @@ def test_every_sample_is_learned_from_and_none_from_before_its_recording():
     cut = batches.layout(made, plan, 500, False)
     seen = np.concatenate([batches.batch(made, cut, 0, number, False)[1].ravel() for number in range(20)])
     assert seen.min() < 60 and seen.max() > 940
+    middles = {int(y[0]) // 20 for number in range(60) for y in batches.batch(made, cut, 0, number, False)[1]}
+    assert middles >= set(range(40)), "segments begin anywhere"
     held = batches.take(np.ones((50, 2), np.float32), -3, 2)
     assert held[:3].tolist() == [[0, 1]] * 3 and len(held) == 5
 
@@ -284,6 +287,11 @@ def test_rates_of_the_schedules():
     plan = config.Schedule(steps=100, decay="cosine", rise=0.1, learning_rate=1.0)
     assert schedule.rate(plan, 0.0) < 0.01 and schedule.rate(plan, 1.0) == pytest.approx(0.01)
     assert schedule.progress(plan, 50, 1e9) == 0.5
+    mean, tenth, last = 0.0, config.Schedule(average=0.1), config.Schedule()
+    for step in range(2000):
+        mean += schedule.share(tenth, step) * (step - mean)
+        assert schedule.share(last, step) == 1
+    assert mean == pytest.approx(2000 / 1.1, rel=0.01)
     assert schedule.progress(config.Schedule(seconds=10), 50, 2.0) == pytest.approx(0.2)
 
 
