@@ -2,8 +2,9 @@
 
     python assets/make/wet.py FOLDER
 
-writes, at 48 kHz, mono: dry.wav (the guitar, overdriven and clean, the bass, strings plucked at random), guitar.wav
-(the loop alone) and the same through a compressor, a delay, a reverb and an amplifier.
+writes, at 48 kHz, mono: dry.wav (the guitar, overdriven and clean, the bass, strings plucked at random); guitar.wav (the
+loop alone) and the same through a delay, a reverb and an amplifier; and band.wav (guitar, bass and strings, the last
+quarter of each at the end) and the same through a compressor, which has to hear more than one level of playing.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from trainer.signals import PLUCKS_S, capture_signal
 
 RATE = 48000
 CAPTURE_S = 24.0
-THRESHOLD_DB, RATIO, MAKE_UP_DB = -34.0, 6.0, 10.0  # of the compressor
-ATTACK_S, RELEASE_S = 0.005, 0.12
+THRESHOLD_DB, RATIO, MAKE_UP_DB = -30.0, 4.0, 8.0  # of the compressor
+ATTACK_S, RELEASE_S = 0.01, 0.1
 
 
 def box(kind: str, x: np.ndarray, settings: dict | None = None, **knobs: float) -> np.ndarray:
@@ -61,7 +62,14 @@ def amplifier(x: np.ndarray) -> np.ndarray:
     return box("cab", drive(x, RATE, 0.7), cabinet, level=-5.0)
 
 
-EFFECTS = {"compressor": compressor, "delay": delay, "reverb": reverb, "amp": amplifier}
+EFFECTS = {"delay": delay, "reverb": reverb, "amp": amplifier}
+
+
+def band(parts: list[np.ndarray]) -> np.ndarray:
+    """One after another, the first three quarters of each, then the last quarter of each."""
+    cuts = [round(0.75 * len(part)) for part in parts]
+    return np.concatenate([*(part[:at] for part, at in zip(parts, cuts, strict=True)),
+                           *(part[at:] for part, at in zip(parts, cuts, strict=True))])  # fmt: skip
 
 
 def main() -> None:
@@ -72,6 +80,8 @@ def main() -> None:
     bright = drive(loops[0], RATE, 0.7)
     plucks = capture_signal(RATE, CAPTURE_S)[round(PLUCKS_S * RATE) :]
     made = {"dry": np.concatenate([0.5 / np.abs(bright).max() * bright, *loops, plucks]), "guitar": loops[0]}
+    made["band"] = band([*loops, plucks])
+    made["compressor"] = compressor(made["band"])
     made |= {name: effect(loops[0]) for name, effect in EFFECTS.items()}
     for name, signal in made.items():
         soundfile.write(folder / f"{name}.wav", signal, RATE, subtype="FLOAT")
