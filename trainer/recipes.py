@@ -256,7 +256,8 @@ def knotted(effect: LSTM | GRU, steepness: float, seed: int) -> None:
 def standardised(effect: Effect, pairs: Sequence[data.Pair]) -> tuple[Effect, Any]:
     """First weights by the recordings, and how far a step is to move each. Raises TrainerError for other networks."""
     if not isinstance(effect, SteerableTCN):
-        raise TrainerError(f"schedule: standardise = true: a {type(effect).__name__} has no such start; say standardise = false")
+        kind = type(effect).__name__
+        raise TrainerError(f"schedule: standardise = true: a {kind} has no such start; say standardise = false")
     found = batches.pieces(pairs, effect)
     levels = tcn.Levels(*(float(np.sqrt(np.mean(np.concatenate(sides) ** 2))) + 1e-5
                           for sides in ([piece.x[:, 0] for piece in found], [piece.y for piece in found])))  # fmt: skip

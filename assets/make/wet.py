@@ -2,9 +2,9 @@
 
     python assets/make/wet.py FOLDER
 
-writes, at 48 kHz, mono: dry.wav (the guitar, overdriven and clean, the bass, strings plucked at random); guitar.wav (the
-loop alone) and the same through a delay, a reverb and an amplifier; and band.wav (guitar, bass and strings, the last
-quarter of each at the end) and the same through a compressor, which has to hear more than one level of playing.
+writes, at 48 kHz, mono: dry.wav (the guitar, overdriven and clean, the bass, strings plucked at random); guitar.wav
+(the loop alone) and the same through a delay, a reverb and an amplifier; and band.wav (guitar, bass and strings, the
+last quarter of each at the end) and the same through a compressor, which has to hear more than one level of playing.
 """
 
 from __future__ import annotations

@@ -74,7 +74,12 @@ class Desk(Rig):
         (self.home / "full").unlink(missing_ok=True)
         while self.client.get("undo"):
             assert self.set("undo") == ""
-        for each in self.client.get("jobs"):
-            assert self.set("jobs.remove", each["id"]) == ""
+
+        def none_left() -> bool:  # one whose process is just ending is removed a moment later
+            for each in self.client.get("jobs"):
+                self.set("jobs.remove", each["id"])
+            return not self.client.get("jobs")
+
+        wait(none_left)
         for path in self.home.glob("gate-*"):
             path.unlink()
