@@ -217,8 +217,8 @@ def _compiled(job: Job, way: forward.Forward, structure, rest, layout: batches.L
 
     def step(memory: Memory, x, y, chunk, pace, early, newest):
         pace, early, newest = np.float32(pace), np.float32(early), np.float32(newest)
-        *after, loss = update(*memory[:-1], x, y, chunk, pace, early, newest)
-        return Memory(*after, memory.best), loss
+        weights, moments, state, mean, loss = update(*memory[:-1], x, y, chunk, pace, early, newest)
+        return Memory(weights, moments, state, mean, memory.best), loss
 
     return settle, step, _validation(job, way, structure, rest)
 
