@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from .convolution import num_parameters
 from .dsp.filter import DCBlock
 from .effect import Effect, Knobs, State, default_positions, hold, one_step, when_moving
-from .levels import TEST_RATE, guitar_signal, power_db, weighted_power
+from .levels import TEST_RATE, guitar_signal, loudest, power_db, weighted_power
 from .tcn import SteerableTCN, control_knobs
 
 FINE = tuple(map(float, range(-5, 6)))  # a control's values that are measured
@@ -56,8 +56,7 @@ def makeup_db(net: SteerableTCN) -> Float[np.ndarray, "*N"]:
 def _phrase(rate: int) -> Float[np.ndarray, " T"]:
     """The loudest stretch of a guitar."""
     guitar, size = guitar_signal(rate), int(HEARD_S * rate)
-    power = np.concatenate([[0.0], np.cumsum(guitar.astype(np.float64) ** 2)])
-    first = int(np.argmax(power[size:] - power[:-size]))
+    first = loudest(guitar, size)
     return guitar[first : first + size]
 
 

@@ -129,6 +129,12 @@ def guitar_signal(rate: int) -> Float[np.ndarray, " T"]:
 Play = Callable[[Effect, int], np.ndarray]  # a box, a rate -> what `response` says
 
 
+def loudest(x: Float[np.ndarray, " T"], size: int) -> int:
+    """Where the loudest stretch of so many samples begins; 0 in a signal that is no longer."""
+    power = np.concatenate([[0.0], np.cumsum(x.astype(np.float64) ** 2)])
+    return int(np.argmax(power[size:] - power[:-size])) if len(x) > size else 0
+
+
 def response(effect: Effect, rate: int) -> Float[np.ndarray, " T"]:
     """What a box makes of the test signal with its knobs at their defaults; of a stereo box, the left channel."""
     x = np.repeat(guitar_signal(rate)[:, None], effect.channels, axis=1)

@@ -299,10 +299,11 @@ def bench(engines, models, blocks, plan: Plan, progress=lambda line: None) -> di
                 break
             cut = cuts(x, block, max(channels for _, channels, _ in made.values()))
             costs = measure([*((step, cut) for step, _, _ in made.values()), *yardstick], plan)
-            for (engine, (step, _, built)), cost in zip(made.items(), costs, strict=False):
+            y = costs.pop() if yardstick else None
+            for (engine, (step, _, built)), cost in zip(made.items(), costs, strict=True):
                 found = {"engine": engine, "model": model, "block": block, "ns_per_sample": round(cost, 1)}
-                if yardstick:
-                    found["in_y"] = round(cost / costs[-1], 3)
+                if y:
+                    found["in_y"] = round(cost / y, 3)
                 results.append(found | {"build_s": round(built, 3)} | stored(step))
     return {"results": results, "skipped": list(skipped.values()), "machine": machine()}
 

@@ -20,6 +20,7 @@ from jaxmodels import load
 from jaxmodels.convnet import ConvNet
 from jaxmodels.convstack import ConvStack
 from jaxmodels.effect import Effect, Knob
+from jaxmodels.levels import loudest
 from jaxmodels.recurrent import GRU, LSTM
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from jaxmodels.wavenet import PRESETS as WAVENETS
@@ -259,13 +260,11 @@ def standardised(effect: Effect, pairs: Sequence[data.Pair]) -> tuple[Effect, An
         kind = type(effect).__name__
         raise TrainerError(f"schedule: standardise = true: a {kind} has no such start; say standardise = false")
     found = batches.pieces(pairs, effect)
-    levels = tcn.Levels(*(float(np.sqrt(np.mean(np.concatenate(sides) ** 2))) + 1e-5
-                          for sides in ([piece.x[:, 0] for piece in found], [piece.y for piece in found])))  # fmt: skip
-    size, context = HEARD, effect.receptive_field - 1
-    loudest = max(found, key=lambda piece: float(np.mean(piece.x[:, 0] ** 2)))
-    power = np.cumsum(np.append(0, loudest.x[:, 0].astype(np.float64) ** 2))
-    at = int(np.argmax(power[size:] - power[:-size])) if len(power) > size else 0
-    x = jnp.asarray(batches.take(loudest.x, at - context, min(at + size, len(loudest.x)))[None])
+    sides = (np.concatenate([piece.x[:, 0] for piece in found]), np.concatenate([piece.y for piece in found]))
+    levels = tcn.Levels(*(float(np.sqrt(np.mean(side**2))) + 1e-5 for side in sides))
+    piece = max(found, key=lambda piece: float(np.mean(piece.x[:, 0] ** 2)))
+    at, context = loudest(piece.x[:, 0], HEARD), effect.receptive_field - 1
+    x = jnp.asarray(batches.take(piece.x, at - context, at + HEARD)[None])
     return tcn.standardised(effect, x, levels), tcn.rates(effect, levels)
 
 

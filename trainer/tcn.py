@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import lax
 
@@ -61,21 +60,18 @@ def standardised(effect, x, levels: Levels):
     The signs of the modulation, its shifts inside and all of the knobs' weights stay as they were drawn.
     """
     effect = nnx.clone(effect)
-    signal, values = x[..., :1] / levels.dry, np.asarray(_values(effect, x))
+    signal, values = x[..., :1] / levels.dry, _values(effect, x)
     for block in effect.blocks:
-        places, conv = (block.conv.dilation, block.lookback, block.residual_delay), block.conv
-        weight, slope, residual = (np.asarray(part[...]) for part in (conv.weight, block.slope, block.residual))
-        heard = np.asarray(convolve(_near(places, w := weight.transpose(2, 1, 0), signal), jnp.asarray(w), places[0]))
-        mean, std = heard.mean((0, 1)), heard.std((0, 1)) + 1e-6
-        conv.weight[...], conv.bias[...] = jnp.asarray(weight / std[:, None, None]), jnp.asarray(-mean / std)
-        gamma, beta = np.split(np.asarray(block.film_bias[...]), 2)
-        gamma, beta = (0.5 * np.sign(gamma), 0 * beta) if block is effect.blocks[-1] else (np.sign(gamma), beta)
-        block.film_bias[...] = jnp.asarray(np.append(gamma, beta) - (values @ np.asarray(block.film_weight[...]).T)[0])
-        past = np.asarray(_through(jnp.asarray(residual.T), _late(places, signal)))
-        share = SHARE / (past.std((0, 1)) + 1e-6)
-        block.residual[...] = jnp.asarray(residual * (share[:, None] if residual.ndim == 2 else share))
-        u = gamma * (heard - mean) / std + beta
-        signal = jnp.asarray(np.maximum(u, 0) + slope * np.minimum(u, 0) + share * past)
+        places, weight, conv = _places(block), _weight(block), block.conv
+        heard = convolve(_near(places, weight, signal), weight, conv.dilation)
+        mean, std = jnp.mean(heard, axis=(0, 1)), jnp.std(heard, axis=(0, 1)) + 1e-6
+        conv.weight[...], conv.bias[...] = conv.weight[...] / std[:, None, None], -mean / std
+        gamma, beta = jnp.split(block.film_bias[...], 2)
+        gamma, beta = (0.5 * jnp.sign(gamma), 0 * beta) if block is effect.blocks[-1] else (jnp.sign(gamma), beta)
+        block.film_bias[...] = jnp.concatenate([gamma, beta]) - (values @ block.film_weight[...].T)[0]
+        past = _through(block.residual[...].T, _late(places, signal))
+        block.residual[...] = block.residual[...] * (SHARE / (jnp.std(past, axis=(0, 1)) + 1e-6))[:, None]
+        signal = _block(block, signal, values, True)
     return levelled(effect, levels)
 
 
@@ -103,19 +99,31 @@ def rates(effect, levels: Levels):
 def _blocks(effect, x, conditions, held):
     signal = x[..., :1]
     for block in effect.blocks:
-        film = conditions @ block.film_weight[...].T + block.film_bias[...][None]
-        gamma, beta = jnp.split(film[:, None], 2, axis=2)
-        weight, conv = block.conv.weight[...].transpose(2, 1, 0), block.conv
-        bias = jnp.zeros_like(beta[0]) if conv.bias is None else conv.bias[...][None]
-        places = conv.dilation, block.lookback, block.residual_delay
-        slope, residual = block.slope[...], block.residual[...].T
-        if held:
-            weight, bias = gamma[0, :, None] * weight, (gamma[0] * bias + beta[0])[0]
-            signal = _held(places, signal, weight, bias, slope, residual)
-        else:
-            y = gamma * (convolve(_near(places, weight, signal), weight, conv.dilation) + bias[None]) + beta
-            signal = _bent(y, slope) + _through(residual, _late(places, signal))
+        signal = _block(block, signal, conditions, held)
     return signal
+
+
+def _block(block, signal, conditions, held):
+    film = conditions @ block.film_weight[...].T + block.film_bias[...][None]
+    gamma, beta = jnp.split(film[:, None], 2, axis=2)
+    weight, conv, places = _weight(block), block.conv, _places(block)
+    bias = jnp.zeros_like(beta[0]) if conv.bias is None else conv.bias[...][None]
+    slope, residual = block.slope[...], block.residual[...].T
+    if held:
+        weight, bias = gamma[0, :, None] * weight, (gamma[0] * bias + beta[0])[0]
+        return _held(places, signal, weight, bias, slope, residual)
+    y = gamma * (convolve(_near(places, weight, signal), weight, conv.dilation) + bias[None]) + beta
+    return _bent(y, slope) + _through(residual, _late(places, signal))
+
+
+def _places(block):
+    """Samples between taps, those that a block remembers, and how late its residual is."""
+    return block.conv.dilation, block.lookback, block.residual_delay
+
+
+def _weight(block):
+    """A block's convolution, `[K, I, O]`, oldest tap first."""
+    return block.conv.weight[...].transpose(2, 1, 0)
 
 
 def _near(places, weight, x):
