@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.experimental import serialize_executable
 
 from jaxmodels import ring, xla
@@ -150,12 +151,14 @@ def box_step(effect: Effect, block: int) -> Step:
     weights_layout, state_layout = Layout(effect), Layout(state)
 
     def step(weights, state, x, positions):
-        def once(state, x):
+        def once(carried, x):
+            state, positions = carried
             y, after = weights_layout.part(weights).step(state_layout.part(state), x, hold(positions, block))
-            return state_layout.join(after), y, ()
+            return (state_layout.join(after), lax.optimization_barrier(positions)), y, ()
 
-        library = loop.has_large_product(once, state, x)
-        after, y, _ = once(state, x) if library else loop.as_one_loop(once, state, x)
+        carried = state, positions
+        library = loop.has_large_product(once, carried, x)
+        (after, _), y, _ = once(carried, x) if library else loop.as_one_loop(once, carried, x)
         return y, after
 
     weights, held = jax.device_get((weights_layout.join(effect), state_layout.join(state)))
