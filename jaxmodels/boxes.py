@@ -6,7 +6,6 @@ A field's metadata may say `low`, `high`, `choices` and `help` (see `settings.se
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from .dsp.cab import Cab
@@ -18,6 +17,7 @@ from .dsp.limiter import Limiter
 from .dsp.reverb import Reverb
 from .effect import Effect
 from .randomized import RandomizedOverdrive
+from .settings import SettingError, checked
 
 BOXES: dict[str, type] = {
     "gain": Gain,
@@ -34,10 +34,6 @@ BOXES: dict[str, type] = {
 }
 
 
-class SettingError(ValueError):
-    """A setting that a box does not have, or a value that it does not take; the text says what is allowed."""
-
-
 def make(kind: str, settings: dict[str, Any] | None = None, *, sample_rate: int = 48000, channels: int = 1) -> Effect:
     """A box by its name in the table.
 
@@ -47,20 +43,3 @@ def make(kind: str, settings: dict[str, Any] | None = None, *, sample_rate: int 
         raise SettingError(f"no box is called {kind!r}; there are: {', '.join(BOXES)}")
     box = BOXES[kind]
     return box(checked(kind, box.Settings, settings or {}), sample_rate=sample_rate, channels=channels)
-
-
-def checked(kind: str, cls: type, settings: dict[str, Any]):
-    """Settings as the box's own dataclass, every value looked at."""
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    for name, value in settings.items():
-        if name not in fields:
-            raise SettingError(f"{kind}: no setting {name!r}; it has: {', '.join(fields) or 'none'}")
-        rule, want = fields[name].metadata, type(fields[name].default)
-        good = type(value) is want or (want is float and type(value) is int)
-        if not good:
-            raise SettingError(f"{kind}.{name} = {value!r}: must be {want.__name__}")
-        if "choices" in rule and value not in rule["choices"]:
-            raise SettingError(f"{kind}.{name} = {value!r}: must be one of {', '.join(map(str, rule['choices']))}")
-        if "low" in rule and not rule["low"] <= value <= rule["high"]:
-            raise SettingError(f"{kind}.{name} = {value!r}: must be {rule['low']} to {rule['high']}")
-    return cls(**{name: type(fields[name].default)(value) for name, value in settings.items()})

@@ -22,7 +22,7 @@ from .activations import ACTIVATIONS
 from .convolution import CausalConv, Past, extend, steady
 from .dsp.gain import amplitude
 from .effect import Knob, when_moving
-from .settings import setting
+from .settings import SettingError, setting
 
 LONGEST_FIELD_S = 2.0  # beyond it one hears separate echoes instead of one sound
 MOST_MULTIPLICATIONS = 1_000_000  # a sample; beyond it no computer plays the network live
@@ -153,8 +153,6 @@ def _receptive_field(s) -> int:
 
 
 def _refuse_the_absurd(s, rate: int) -> None:
-    from .boxes import SettingError  # there, this box is in the table
-
     field, longest = _receptive_field(s), int(LONGEST_FIELD_S * rate)
     what = f"random_overdrive: layers = {s.layers}, kernel_size = {s.kernel_size}"
     if field > longest:

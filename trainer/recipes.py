@@ -22,6 +22,7 @@ from jaxmodels.convstack import ConvStack
 from jaxmodels.effect import Effect, Knob
 from jaxmodels.levels import loudest
 from jaxmodels.recurrent import GRU, LSTM
+from jaxmodels.settings import checked
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from jaxmodels.wavenet import PRESETS as WAVENETS
 from jaxmodels.wavenet import WaveNet
@@ -226,8 +227,6 @@ def network(settings: dict[str, Any], knobs: Sequence[str], controls: int, rate:
     if kind == "steerable_tcn" and not made:
         own["controls"] = settings.pop("controls", 2)
     try:
-        from jaxmodels.boxes import checked
-
         full = checked(kind, cls.Settings, settings | own)
         effect = cls(full, knobs=made or None, sample_rate=rate, rngs=rngs)
     except ValueError as error:

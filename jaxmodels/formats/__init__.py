@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+LOWEST_RATE, HIGHEST_RATE = 1000, 1_000_000  # Hz, that a model may be made for
 LARGEST_FILE = 256 * 2**20  # bytes
 LARGEST_UNPACKED = 64 * 2**20  # bytes that gzip makes of a file, all its layers together
 LARGEST_JSON = 64 * 2**20  # bytes; parsed, a list of numbers takes ten times the room

@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from . import ModelFileError, shown, tensor
+from . import HIGHEST_RATE, LOWEST_RATE, ModelFileError, shown, tensor
 
 ARCHITECTURES = ("Linear", "ConvNet", "LSTM", "WaveNet", "SlimmableContainer", "Sequential")
 PARAMETRIC = ("ConcatLSTM", "ConcatWaveNet")  # of the parametric fork
 OLDEST, NEWEST = (0, 5, 0), (0, 7, 0)
 LEGACY = (0, 4, 0)  # the folder and zip of NAM 0.4
 FORK = (1, 0, 0)  # the parametric fork's own count
-LOWEST_RATE, HIGHEST_RATE = 1000, 1_000_000  # Hz
 MOST_WEIGHTS = 2**20
 DEEPEST, MOST_MODELS = 4, 16  # models within models, and side by side
 REMEDY = "the file is damaged or was edited; export it again"

@@ -15,12 +15,13 @@ import numpy as np
 
 from jaxmodels import ModelFileError, inspect, load
 from jaxmodels.blend import Alignment, Blend, BlendSettings, Through, align, remarks
-from jaxmodels.boxes import checked, make
+from jaxmodels.boxes import make
 from jaxmodels.dsp.resample import at_rate
 from jaxmodels.effect import Effect
 from jaxmodels.evened import Evened, makeup_db, steered
 from jaxmodels.formats import Facts
 from jaxmodels.levels import CaptureSettings, Interface, Levels, Play, gains, loudness_db, response
+from jaxmodels.settings import checked
 from rack.catalogue import KnobInfo
 from rack.config import BLEND, MODEL
 from rack.paths import cache_folder, write_atomically

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from jaxmodels import files
 from jaxmodels.effect import Chain, Knob, apply
 from jaxmodels.files import FORMATS, ModelFileError, load, save
+from jaxmodels.formats import own
 from jaxmodels.recurrent import GRU, LSTM, Settings
 from jaxmodels.settings import setting
 from jaxmodels.tcn import MicroTCN, SteerableTCN
@@ -126,14 +127,14 @@ class Sloppy(Stack):
 
 
 def test_another_kind_is_one_row_of_the_table(tmp_path, monkeypatch):
-    monkeypatch.setitem(files.KINDS, "stack", Stack)
+    monkeypatch.setitem(own.KINDS, "stack", Stack)
     before = Stack(Stack.Settings((1, 4, 16), 0.5, "relu"), knobs=(Knob("mix"),), sample_rate=48000)
     save(tmp_path / "a", before)
     after = load(tmp_path / "a")
     assert after.settings == before.settings and hash(after.settings) == hash(before.settings)
     assert [conv.shape for conv in after.convs] == [(2, 1), (2, 4), (2, 16)]
     assert after.order[...].dtype == jnp.int32 and (after.order[...] == jnp.arange(3)).all()
-    monkeypatch.setitem(files.KINDS, "sloppy", Sloppy)
+    monkeypatch.setitem(own.KINDS, "sloppy", Sloppy)
     with pytest.raises(ModelFileError, match="not saved: tensor 'table' is not wanted"):
         save(tmp_path / "b", Sloppy())
 

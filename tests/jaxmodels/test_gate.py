@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmodels.boxes import SettingError, make
+from jaxmodels.boxes import make
 from jaxmodels.dsp.gate import NoiseGate
 from jaxmodels.effect import apply, hold, positions
+from jaxmodels.settings import SettingError
 
 RATE = 48000
 MS = RATE // 1000

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from jaxmodels.activations import ACTIVATIONS
-from jaxmodels.boxes import SettingError, make
+from jaxmodels.boxes import make
 from jaxmodels.effect import hold, positions
 from jaxmodels.laws import measured_receptive_field
 from jaxmodels.randomized import INITS, RandomizedOverdrive, _key, _measure, _weights, plucked_strings
+from jaxmodels.settings import SettingError
 from tests.jaxmodels.prove_random_overdrive import CASES, guitar, worst
 from tests.variants import slow_except
 
