@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -14,6 +17,7 @@ from ..paths import write_atomically
 from .state import Scene, State
 
 VERSION = 1
+WRITE_S = 0.1  # no more often
 
 
 class Journal(msgspec.Struct, frozen=True):
@@ -94,3 +98,31 @@ def write_journal(path: Path, data: bytes) -> str:
     except OSError as error:
         return f"changes cannot be written down in {path}: {error.strerror or error}"
     return ""
+
+
+class JournalWriter:
+    """Writes the journal when told of a change: soon, not in the event loop's way, and never two at once."""
+
+    def __init__(self, path: Path, state: Callable[[], State], notice: Callable[[str, str], Any]):
+        self._path, self._state, self._notice = path, state, notice
+        self._writing: asyncio.Task | None = None
+        self._failed = ""
+
+    def write_soon(self) -> None:
+        """Write the state as it will be in a moment; what changes meanwhile is written along."""
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        await asyncio.sleep(WRITE_S)
+        self._writing = None  # what changes from here on is written by the next
+        failed = await asyncio.to_thread(write_journal, self._path, journal_of(self._state()))
+        if failed and failed != self._failed:
+            self._notice("error", failed)
+        self._failed = failed
+
+    async def end(self) -> None:
+        """Write the state as it is."""
+        if self._writing:
+            await self._writing
+        write_journal(self._path, journal_of(self._state()))

@@ -11,7 +11,6 @@ import logging
 import signal
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
@@ -24,11 +23,12 @@ from . import children, health, planned, state, world
 from .beginning import first_state, problems_of
 from .children import Child
 from .clients import Clients
+from .deck import Deck
 from .devices import DeviceWatch
 from .driving import super_view
 from .hints import Hints, in_words
 from .jobs import SWEEPER, TRAINER, Host, Jobs
-from .journal import journal_of, write_journal
+from .journal import JournalWriter
 from .keys import ChangeError, ResetMeters, Save, Stop, change, get
 from .librarykeys import MakeAhead, Mark, WatchFolder
 from .line import LIMITER_ID, Planner
@@ -38,13 +38,12 @@ from .meters import Meters
 from .performing import Performing
 from .shelf import Shelf, models, nearby
 from .state import Facts, State, facts_of
-from .tape import Tape, TapeError
+from .tape import TapeError
 
 logger = logging.getLogger(__name__)
 
 REST_S = 0.3  # edits that pause so long are worth fusing
 SOON_S = 0.1  # and so long, worth a look at what may come next
-JOURNAL_S = 0.1
 RETRY_S = 30.0  # a line that the engine refuses is built again at most so often
 
 
@@ -75,6 +74,8 @@ class Server:
         self.planner = Planner(self.shared.targets, self.workshop.send, self._to_engine, self._at_rest)
         self.maps = Maps(self.clients, self.planner, self.workshop.send, lambda: self.state, self.world)
         self.devices = DeviceWatch(self._device_is_back)
+        self.deck = Deck(self.shared, lambda: self.stream, self.engine.send, self.clients.notice, self._recording_lost)
+        self.journal = JournalWriter(paths.journal_path(), lambda: self.state, self.clients.notice)
         self.performing = Performing(
             self.world,
             lambda: self.state,
@@ -91,10 +92,7 @@ class Server:
         self._soon: asyncio.TimerHandle | None = None
         self._hinted: tuple[str, ...] = ()  # models that a client says may be wanted next
         self._changed_at, self._switch_ms = 0.0, 0.0  # the last change of the row, and how long until it was heard
-        self._writing: asyncio.Task | None = None
-        self._journal_failed = ""
         self._retried_at = -RETRY_S
-        self._finishing: asyncio.Task | None = None
         for notice in notices:
             self.clients.notice("warning", notice)
 
@@ -106,11 +104,11 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal that started us may go
-        self.tape = Tape(self.shared, lambda text, rec: loop.call_soon_threadsafe(self._tape_ended, text, rec))
+        self.deck.open()
         socket = listen(paths.socket_path())
         server = await asyncio.start_unix_server(self.clients.serve, sock=socket)
         try:
-            self._play_source(self.state)
+            self.deck.play_or_warn(self.state.source)
             self.engine.start()
             self.workshop.start()
             self._plan()
@@ -129,12 +127,10 @@ class Server:
         self.performing.end()
         await self.jobs.stop()
         if self.state.recording:
-            await self._end_recording(self.state.recording)
+            await self.deck.end_recording(self.state.recording)
         await asyncio.gather(self.engine.stop(protocol.Quit(), 1.5), self.workshop.stop(), self.shelf.stop())
-        self.tape.close()
-        if self._writing:
-            await self._writing
-        write_journal(paths.journal_path(), journal_of(self.state))
+        self.deck.close()
+        await self.journal.end()
         await self.clients.close()
 
     # --- changes
@@ -172,14 +168,14 @@ class Server:
         before = self.state
         if after.source != before.source:
             try:
-                self._play_source(after)
+                self.deck.play(after.source)
             except TapeError as error:
                 raise ChangeError(f"{key} = {value}: {error}") from None
         if after.recording and not before.recording:
-            self._record(after.recording)
+            self.deck.record(after.recording)
         self.state = after
         self.shelf.use(models(after) - models(before))
-        finishing = self._end_recording(before.recording) if before.recording and not after.recording else None
+        finishing = self.deck.end_recording(before.recording) if before.recording and not after.recording else None
         if after.mute != before.mute:
             self.engine.send(protocol.Mute(after.mute))
         if after.source != before.source:
@@ -191,7 +187,7 @@ class Server:
         self._show()
         self.maps.look()
         if planned.remembered(after) != planned.remembered(before):
-            self._write_soon()
+            self.journal.write_soon()
         if after.glides:
             self.performing.glide()
         if after.match:
@@ -203,10 +199,10 @@ class Server:
         if isinstance(message, protocol.Stream):
             before, self.stream = self.stream, message
             if message.rate != before.rate:
-                self._play_source(self.state)
+                self.deck.play_or_warn(self.state.source)
             if self.state.recording and (message.rate, message.channels) != (before.rate, before.channels):
                 path, self.state = self.state.recording, replace(self.state, recording="")
-                self._end_recording(path)  # a file has one rate and one width
+                self.deck.end_recording(path)  # a file has one rate and one width
         self.engine.send(message)
 
     def _plan(self) -> None:
@@ -263,7 +259,7 @@ class Server:
             channels=self.state.scene.rack.channels,
             rate=self.audio.rate,
             block=self.audio.block,
-            recorded_s=self.tape.recorded_s,
+            recorded_s=self.deck.recorded_s,
             scope=scope,
         )
         levels = [None if row is None else level for row, level in zip(rows, telemetry.slots_db, strict=True)]
@@ -271,46 +267,9 @@ class Server:
 
     # --- files
 
-    def _play_source(self, of: State) -> None:
-        """Put the right file on the tape. Raises TapeError."""
-        path = {"input": None, "loop": paths.loop_path(), "file": Path(of.source.path)}[of.source.kind]
-        if of.source.kind == "loop" and path is None:
-            self.clients.notice("warning", f"there is no loop in {paths.assets() / 'audio'}; nothing is played")
-        try:
-            self.tape.play(path, self.stream.rate)
-        except TapeError as error:
-            if of is not self.state:
-                raise
-            self.clients.notice("warning", f"{path} {error}; nothing is played")
-
-    def _record(self, path: str) -> None:
-        """Begin a recording. Raises ChangeError."""
-        if self._finishing and not self._finishing.done():
-            raise ChangeError("record: the recording before is still being closed; try again in a moment")
-        try:
-            self.tape.record(Path(path), rate=self.stream.rate, channels=self.stream.channels)
-        except OSError as error:
-            raise ChangeError(f"record: {path} cannot be written: {error.strerror or error}") from None
-        self.engine.send(protocol.Record(True))
-
-    def _end_recording(self, path: str) -> asyncio.Task:
-        """End a recording; the task is done when the file is whole."""
-
-        async def finish() -> None:
-            seconds = await asyncio.to_thread(self.tape.finish, settle_s)
-            self.clients.notice("info", f"recorded {seconds:.1f} s to {path}")
-
-        self.engine.send(protocol.Record(False))
-        settle_s = 0.05 + 2 * self.stream.block / self.stream.rate
-        self._finishing = asyncio.create_task(finish())
-        return self._finishing
-
-    def _tape_ended(self, text: str, recording: bool) -> None:
-        self.clients.notice("error", text)
-        if recording:
-            self.state = replace(self.state, recording="")
-            self.engine.send(protocol.Record(False))
-            self._show()
+    def _recording_lost(self) -> None:
+        self.state = replace(self.state, recording="")
+        self._show()
 
     async def _save(self, name: str) -> None:
         from .. import tomlfile  # tomlkit is slow to import, and few ever save
@@ -321,19 +280,6 @@ class Server:
         self.problems = problems_of(path, self.world)
         self._commit(state.saved(self.state, racks))
         self.clients.notice("info", f"saved {name} to {path}")
-
-    def _write_soon(self) -> None:
-        """Write the journal, at most every 100 ms."""
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write())
-
-    async def _write(self) -> None:
-        await asyncio.sleep(JOURNAL_S)
-        self._writing = None  # what changes from here on is written by the next
-        failed = await asyncio.to_thread(write_journal, paths.journal_path(), journal_of(self.state))
-        if failed and failed != self._journal_failed:
-            self.clients.notice("error", failed)
-        self._journal_failed = failed
 
     # --- the children
 
