@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.fft import next_fast_len
 
 from .sound import resample
 
@@ -72,7 +73,7 @@ def find(dry: np.ndarray, wet: np.ndarray, rate: int) -> Alignment:
 
 def respond(dry: np.ndarray, wet: np.ndarray) -> np.ndarray:
     """The linear part of the way from dry to wet as an impulse response; negative times lie at the array's end."""
-    size = _fast(2 * max(len(dry), len(wet)))
+    size = next_fast_len(2 * max(len(dry), len(wet)), real=True)
     x, y = np.fft.rfft(dry, size), np.fft.rfft(wet, size)
     power = np.abs(x) ** 2
     return np.fft.irfft(np.conj(x) * y / (power + REGULAR * power.mean() + 1e-30), size)
@@ -130,6 +131,7 @@ def _follow(dry, wet, response, lag: int, rate: int) -> tuple[float, float, floa
     linear = np.diff(np.fft.irfft(np.fft.rfft(dry, size) * np.fft.rfft(kernel), size)[: len(dry)])
     wet = np.diff(wet)
     width = round(WINDOW_S * rate)
+    room = next_fast_len(2 * width, real=True)
     window, reach, quiet = np.hanning(width), round(0.01 * rate), 0.03 * np.sqrt(np.mean(linear**2))
     times, lags, likenesses = [], [], []
     for at in range(0, len(linear) - width + 1, width // 2):
@@ -137,7 +139,7 @@ def _follow(dry, wet, response, lag: int, rate: int) -> tuple[float, float, floa
         energy = np.sqrt(np.sum(a**2) * np.sum(b**2))
         if np.sqrt(np.mean(a**2)) < quiet or energy == 0:
             continue
-        both = np.fft.irfft(np.conj(np.fft.rfft(a, _fast(2 * width))) * np.fft.rfft(b, _fast(2 * width)))
+        both = np.fft.irfft(np.conj(np.fft.rfft(a, room)) * np.fft.rfft(b, room), room)
         near = np.concatenate([both[-reach:], both[: reach + 1]]) / energy
         top = int(np.argmax(near))
         likenesses.append(near[top])
@@ -151,7 +153,3 @@ def _follow(dry, wet, response, lag: int, rate: int) -> tuple[float, float, floa
     slope = _slope(np.array(times), np.array(lags))
     rest = np.array(lags) - slope * np.array(times)
     return slope, float(np.median(np.abs(rest - np.median(rest)))), likeness
-
-
-def _fast(size: int) -> int:
-    return 1 << (size - 1).bit_length()

@@ -20,7 +20,7 @@ from .sound import Channel, Recording
 
 ALIGNED_S = 0.0005  # a lag up to here is left to the network: devices turn phases by as much
 EARLY_S, NEGATIVE_S = 0.00025, 0.002  # the wet signal leads by this: it cannot be learned; the files are not aligned
-WOBBLE_S = 12.5e-6  # of the lag around its line: tape is above, amplifiers and fuzzes below
+WOBBLE_S = 9.5e-6  # of the lag around its line: tape is above, amplifiers and fuzzes below
 UNALIGNED, UNSURE = 0.2, 0.5  # confidence
 SILENT, QUIET_DB = 1e-4, -60.0  # peak of nothing, peak of little
 REST_DB = -60.0  # below the dry signal's own level: it rests
