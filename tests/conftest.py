@@ -8,16 +8,25 @@ from pathlib import Path
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from jaxmodels import xla  # sets the compiler flags before jax starts its backend
 
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"  # that one training has compiled, for the next
+TRAININGS = {  # of JAX, in the processes that tests start, and in those tests that ask for `remembered`
+    "jax_compilation_cache_dir": str(PROGRAMS),
+    "jax_persistent_cache_min_compile_time_secs": 0.05,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+os.environ |= {name.upper(): str(value) for name, value in TRAININGS.items()}
 MOST_MAPS = 8000  # between two modules
 FIXTURES = Path(os.environ.get("NAFX_FIXTURES", Path(__file__).parents[2] / "shared" / "fixtures"))
 
 
 def pytest_configure(config):
     jax.config.update("jax_numpy_rank_promotion", "raise")
+    jax.config.update("jax_compilation_cache_dir", None)  # a program that comes from there cannot be stored again
     _compile_sooner()
 
 
@@ -31,7 +40,7 @@ def _compile_sooner() -> None:
 
 def pytest_xdist_auto_num_workers():
     """More workers than cores: the tests of engine, server and terminal wait as much as they compute."""
-    return (os.cpu_count() or 1) + 1
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +49,18 @@ def fixtures() -> Path:
     if not FIXTURES.is_dir():
         pytest.skip(f"no reference files at {FIXTURES} (set NAFX_FIXTURES to their folder)")
     return FIXTURES
+
+
+@pytest.fixture(scope="module")
+def remembered():
+    """What this module compiles is kept on disk, and not compiled again."""
+    before = {name: getattr(jax.config, name) for name in TRAININGS}
+    for settings in (TRAININGS, before):
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        if settings is TRAININGS:
+            yield
 
 
 @pytest.fixture(autouse=True, scope="module")

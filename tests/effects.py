@@ -134,7 +134,7 @@ def pedalnet() -> PedalNet:
 
 
 FLAT = {"flat_response": False}
-NO_GRADIENT = {"gradients": False}  # of what is not trained, or whose inside or single channel has a row with one
+NO_GRADIENT = {"gradients": False}  # of what is not trained, or whose kind of network has a row or a test with one
 EFFECTS: dict[str, Row] = {
     "stack of layers": Row(stack, brief=brief(1, 70, **NO_GRADIENT)),
     "stack of layers and the dry signal, between gains": Row(lambda: Scaled(stack(skip=True), 3.0, 0.5), variant=True),
@@ -158,14 +158,14 @@ EFFECTS: dict[str, Row] = {
     "lstm, two layers, three inputs": Row(
         lambda: LSTM(Recurrent(inputs=3, hidden=8, layers=2, bias=False, skip=False)), brief=brief(5, 64), variant=True
     ),
-    "gru": Row(lambda: GRU(Recurrent(inputs=2, hidden=8)), brief=brief(4, 175)),
+    "gru": Row(lambda: GRU(Recurrent(inputs=2, hidden=8)), brief=brief(4, 175, **NO_GRADIENT)),
     "lstm on each channel": Row(
         lambda: PerChannel(LSTM(Recurrent(inputs=2, hidden=8)), 2), brief=brief(100, **NO_GRADIENT)
     ),
     "levels": Row(levelled, {"length": 350}, brief(70, **NO_GRADIENT)),
     "blend": Row(blended, {"length": 350}, brief(70, **NO_GRADIENT)),
     "blend by hand, stereo": Row(blended_by_hand, {"length": 256, **FLAT}, variant=True),
-    "nam convnet": Row(lambda: ConvNet(ConvNet.Settings(4, (2, 300))), brief=brief(1, 70)),
+    "nam convnet": Row(lambda: ConvNet(ConvNet.Settings(4, (2, 300))), brief=brief(1, 70, **NO_GRADIENT)),
     "conv stack": Row(lambda: ConvStack(ConvStack.Settings(2, (3,), 3)), brief=brief(7)),
     "nam linear": Row(lambda: response(20), variant=True),
     "nam linear, long": Row(lambda: response(600), brief=brief(1, 86, **NO_GRADIENT)),
@@ -178,9 +178,9 @@ EFFECTS: dict[str, Row] = {
     "steerable tcn on each channel": Row(lambda: PerChannel(small_steerable(), 2), variant=True),
     "evened tcn on each channel": Row(lambda: PerChannel(evened(), 2), {"length": 350}, variant=True),
     "evened tcn": Row(evened, {"length": 350}, brief(70, **NO_GRADIENT)),
-    "micro tcn": Row(lambda: small_micro(causal=True), brief=brief(7)),
+    "micro tcn": Row(lambda: small_micro(causal=True), brief=brief(7, **NO_GRADIENT)),
     "micro tcn, not causal": Row(lambda: small_micro(causal=False), FLAT, variant=True),
-    "wavenet": Row(lambda: WaveNet(settings(SMALL)), {"length": 350}, brief(1, 70)),
+    "wavenet": Row(lambda: WaveNet(settings(SMALL)), {"length": 350}, brief(1, 70, **NO_GRADIENT)),
     "wavenet steered by a knob": Row(
         lambda: WaveNet(settings(STEERED), knobs=(Knob("drive"),)), {"length": 192}, brief(64, **NO_GRADIENT)
     ),

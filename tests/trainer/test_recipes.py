@@ -20,6 +20,8 @@ from tests.variants import slow_except
 from trainer import config, data, forward, recipes, tcn
 from trainer.train import train
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 RATE = 44100
 NOISE = np.random.default_rng(0)
 

@@ -12,6 +12,8 @@ from jaxmodels.recurrent import LSTM
 from jaxmodels.tcn import SteerableTCN
 from trainer import config, data, recipes, tcn, train
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 RATE = 44100
 RNG = np.random.default_rng(0)
 QUIET = (0.01 * np.cumsum(RNG.normal(size=(6000,)) * np.sin(np.arange(6000) / 50)) / 20).astype(np.float32)

@@ -23,6 +23,8 @@ from trainer.train import _due as due
 
 from .test_recipes import plucked
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 RATE = 44100
 CAPTURE = """
 out = "{out}"
