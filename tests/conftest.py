@@ -19,13 +19,13 @@ TRAININGS = {  # of JAX, in the processes that tests start, and in those tests t
     "jax_persistent_cache_min_compile_time_secs": 0.05,
     "jax_persistent_cache_min_entry_size_bytes": -1,
 }
-os.environ |= {name.upper(): str(value) for name, value in TRAININGS.items()}
 MOST_MAPS = 8000  # between two modules
 FIXTURES = Path(os.environ.get("NAFX_FIXTURES", Path(__file__).parents[2] / "shared" / "fixtures"))
 
 
 def pytest_configure(config):
     jax.config.update("jax_numpy_rank_promotion", "raise")
+    os.environ |= {name.upper(): str(value) for name, value in TRAININGS.items()}
     jax.config.update("jax_compilation_cache_dir", None)  # a program that comes from there cannot be stored again
     _compile_sooner()
 
@@ -55,12 +55,15 @@ def fixtures() -> Path:
 def remembered():
     """What this module compiles is kept on disk, and not compiled again."""
     before = {name: getattr(jax.config, name) for name in TRAININGS}
-    for settings in (TRAININGS, before):
-        for name, value in settings.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
-        if settings is TRAININGS:
-            yield
+    _set(TRAININGS)
+    yield
+    _set(before)
+
+
+def _set(settings: dict) -> None:
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(autouse=True, scope="module")
