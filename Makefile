@@ -33,8 +33,9 @@ $(STAMP): requirements.lock pyproject.toml setup.py
 run: env ## start the rack, or attach to the one that plays
 	@$(BIN)/nafx-rack
 
+# Without byte code on disk every process that a test starts would compile the sources again.
 test: env ## run the tests; TESTS="-k gate" runs some of them
-	@$(BIN)/python -m pytest $(TESTS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(TESTS)
 
 test-slow: env ## the tests that train for minutes or start everything at once
 	@$(BIN)/python -m pytest -m slow -n 1 $(TESTS)

@@ -40,7 +40,7 @@ def _compile_sooner() -> None:
 
 def pytest_xdist_auto_num_workers():
     """More workers than cores: the tests of engine, server and terminal wait as much as they compute."""
-    return (os.cpu_count() or 1) + 2
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import os
 import random
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ def change_json(rng: random.Random, data: bytes) -> bytes:
 def packed(rng: random.Random, data: bytes) -> bytes:
     """Gzipped, the gzip perhaps broken; or a bomb."""
     if rng.random() < 0.02:
-        return BOMBS[rng.randrange(len(BOMBS))]
+        return _bombs()[rng.randrange(3)]
     small = gzip.compress(data, 1)
     return change_bytes(rng, small) if rng.random() < 0.5 else gzip.compress(change_bytes(rng, data), 1)
 
@@ -204,7 +205,15 @@ def _gzip_bomb(document: bytes) -> bytes:
     return gzip.compress(document + b" " * (2**26), 9)
 
 
-BOMBS = [gzip.compress(gzip.compress(bytes(2**27), 9), 9), _gzip_bomb(b'{"layers": [], "in_shape": [1]}'), _zip_bomb()]
+@cache
+def _bombs() -> list[bytes]:
+    return [
+        gzip.compress(gzip.compress(bytes(2**27), 9), 9),
+        _gzip_bomb(b'{"layers": [], "in_shape": [1]}'),
+        _zip_bomb(),
+    ]
+
+
 CHANGES: dict[str, tuple[Callable, float]] = {
     "bytes": (change_bytes, 2),
     "cut": (cut, 1),

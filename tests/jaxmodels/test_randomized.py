@@ -47,7 +47,7 @@ def test_networks_are_safe_on_a_real_guitar(egtr, activation):
 
 
 def test_a_thousand_seeds_are_a_thousand_networks():
-    first = [np.asarray(make("random_overdrive", {"seed": seed}).convs[1].weight) for seed in range(12)]
+    first = [np.asarray(make("random_overdrive", {"seed": seed}).convs[1].weight) for seed in range(8)]
     assert all(np.abs(a - b).max() > 0.05 for a, b in combinations(first, 2))
     np.testing.assert_array_equal(make("random_overdrive", {"seed": 7}).convs[1].weight, first[7])
 
@@ -161,6 +161,7 @@ def test_silence_in_is_silence_out_from_the_first_sample(settings):
 POOR = {"activation": "relu", "channels": 1, "layers": 5}
 
 
+@pytest.mark.slow
 def test_dead_networks_are_passed_over_and_the_seed_still_decides():
     """One channel of ReLU in five layers: many draws are constant, and yet every box answers."""
     settings = POOR
@@ -188,6 +189,7 @@ def test_networks_of_enormous_or_no_gain_are_matched_all_the_same(init, kernel_s
     assert abs(20 * np.log10(np.std(y) / np.std(STRINGS))) < 3
 
 
+@pytest.mark.slow
 def test_where_no_network_answers_the_dry_signal_passes():
     """Softshrink silences whatever is below 0.5, and these weights leave nothing above it."""
     settings = {"activation": "softshrink", "init": "uniform_0.25", "kernel_size": 1, "layers": 6, "channels": 2}
@@ -226,6 +228,7 @@ def test_declared_sizes():
     assert box.settings == Settings(bias=True, depthwise=True, layers=3, dilation_growth=2)
 
 
+@pytest.mark.slow
 def test_the_network_hears_as_far_as_it_says():
     box = make("random_overdrive", {"activation": "linear", "layers": 3, "kernel_size": 4, "dilation_growth": 4})
 

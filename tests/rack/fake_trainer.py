@@ -22,6 +22,7 @@ run = tomllib.loads(path.read_text())
 if "fake" not in run and "NAFX_FAKE_TRAINING" not in os.environ:
     if (home / "full").exists():
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # JAX would complain of it, into a log that can take no more
     os.execv(sys.executable, [sys.executable, "-m", "trainer", *sys.argv[1:]])
 fake, out = run.get("fake", {}), path.parent / run["out"]
 saved, pause, stop = (Path(f"{out}.{what}") for what in ("checkpoint", "pause", "stop"))

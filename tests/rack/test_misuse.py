@@ -392,7 +392,15 @@ CASES: tuple[tuple[Callable[[Desk], str], tuple[str, ...]], ...] = (
 
 
 # These start the real trainer or its checks, for what its own tests try in one process.
-REAL = (a_silent_dry_file, a_wrong_sample_rate, stereo_with_mono, a_checkpoint_that_is_damaged)
+REAL = (
+    a_pair_of_different_lengths,
+    a_silent_dry_file,
+    the_same_file_twice,
+    a_wrong_sample_rate,
+    stereo_with_mono,
+    a_file_that_goes_before_its_turn,
+    a_checkpoint_that_is_damaged,
+)
 FAST = [case for case in CASES if case[0] not in REAL]
 
 
