@@ -126,13 +126,13 @@ def guitar_signal(rate: int) -> Float[np.ndarray, " T"]:
     return convert(loop[first:last].mean(axis=1), own, rate)
 
 
-Play = Callable[[Effect, int], np.ndarray]  # a box, a rate -> what `response` says
-
-
 def loudest(x: Float[np.ndarray, " T"], size: int) -> int:
     """Where the loudest stretch of so many samples begins; 0 in a signal that is no longer."""
     power = np.concatenate([[0.0], np.cumsum(x.astype(np.float64) ** 2)])
     return int(np.argmax(power[size:] - power[:-size])) if len(x) > size else 0
+
+
+Play = Callable[[Effect, int], np.ndarray]  # a box, a rate -> what `response` says
 
 
 def response(effect: Effect, rate: int) -> Float[np.ndarray, " T"]:

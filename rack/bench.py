@@ -152,6 +152,7 @@ def box_step(effect: Effect, block: int) -> Step:
 
     def step(weights, state, x, positions):
         def once(carried, x):
+            # As in a rack, where knobs glide: XLA would take out of the loop what depends on a value that stands still.
             state, positions = carried
             y, after = weights_layout.part(weights).step(state_layout.part(state), x, hold(positions, block))
             return (state_layout.join(after), lax.optimization_barrier(positions)), y, ()

@@ -13,9 +13,8 @@ from jax.experimental.compilation_cache import compilation_cache
 from jaxmodels import xla  # sets the compiler flags before jax starts its backend
 
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"  # that one training has compiled, for the next
 TRAININGS = {  # of JAX, in the processes that tests start, and in those tests that ask for `remembered`
-    "jax_compilation_cache_dir": str(PROGRAMS),
+    "jax_compilation_cache_dir": str(Path(__file__).parents[1] / ".pytest_cache" / "programs"),
     "jax_persistent_cache_min_compile_time_secs": 0.05,
     "jax_persistent_cache_min_entry_size_bytes": -1,
 }

@@ -165,7 +165,7 @@ EFFECTS: dict[str, Row] = {
     "levels": Row(levelled, {"length": 350}, brief(70, **NO_GRADIENT)),
     "blend": Row(blended, {"length": 350}, brief(70, **NO_GRADIENT)),
     "blend by hand, stereo": Row(blended_by_hand, {"length": 256, **FLAT}, variant=True),
-    "nam convnet": Row(lambda: ConvNet(ConvNet.Settings(4, (2, 300))), brief=brief(1, 70, **NO_GRADIENT)),
+    "nam convnet": Row(lambda: ConvNet(ConvNet.Settings(4, (2, 300))), brief=brief(1, 70)),
     "conv stack": Row(lambda: ConvStack(ConvStack.Settings(2, (3,), 3)), brief=brief(7)),
     "nam linear": Row(lambda: response(20), variant=True),
     "nam linear, long": Row(lambda: response(600), brief=brief(1, 86, **NO_GRADIENT)),
@@ -178,7 +178,7 @@ EFFECTS: dict[str, Row] = {
     "steerable tcn on each channel": Row(lambda: PerChannel(small_steerable(), 2), variant=True),
     "evened tcn on each channel": Row(lambda: PerChannel(evened(), 2), {"length": 350}, variant=True),
     "evened tcn": Row(evened, {"length": 350}, brief(70, **NO_GRADIENT)),
-    "micro tcn": Row(lambda: small_micro(causal=True), brief=brief(7, **NO_GRADIENT)),
+    "micro tcn": Row(lambda: small_micro(causal=True), brief=brief(7)),
     "micro tcn, not causal": Row(lambda: small_micro(causal=False), FLAT, variant=True),
     "wavenet": Row(lambda: WaveNet(settings(SMALL)), {"length": 350}, brief(1, 70, **NO_GRADIENT)),
     "wavenet steered by a knob": Row(

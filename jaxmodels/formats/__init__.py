@@ -1,4 +1,4 @@
-"""Readers of other programs' model files, one module a format, and here what they all need.
+"""Readers of model files, our own and other programs', one module a format, and here what they all need.
 
 A reader is `read(source, options) -> Effect`: it takes a file that `files.load` has opened, unpacked and recognised,
 and what the caller insists on. `facts(source) -> Facts` tells what the file says of itself without building anything.

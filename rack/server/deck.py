@@ -45,7 +45,7 @@ class Deck:
 
     def play(self, source: SourceChoice) -> None:
         """Put the right file on the tape, or none. Raises TapeError, and then what played before plays on."""
-        path = {"input": None, "loop": paths.loop_path(), "file": Path(source.path)}[source.kind]
+        path = _file_of(source)
         if source.kind == "loop" and path is None:
             self._notice("warning", f"there is no loop in {paths.assets() / 'audio'}; nothing is played")
         self._tape.play(path, self._stream().rate)
@@ -55,7 +55,7 @@ class Deck:
         try:
             self.play(source)
         except TapeError as error:
-            self._notice("warning", f"{source.path or paths.loop_path()} {error}; nothing is played")
+            self._notice("warning", f"{_file_of(source)} {error}; nothing is played")
 
     def record(self, path: str) -> None:
         """Begin a recording. Raises ChangeError."""
@@ -90,3 +90,7 @@ class Deck:
     def close(self) -> None:
         """End the tape's thread."""
         self._tape.close()
+
+
+def _file_of(source: SourceChoice) -> Path | None:
+    return {"input": None, "loop": paths.loop_path(), "file": Path(source.path)}[source.kind]

@@ -160,7 +160,7 @@ def change_json(rng: random.Random, data: bytes) -> bytes:
 def packed(rng: random.Random, data: bytes) -> bytes:
     """Gzipped, the gzip perhaps broken; or a bomb."""
     if rng.random() < 0.02:
-        return _bombs()[rng.randrange(3)]
+        return rng.choice(_bombs())
     small = gzip.compress(data, 1)
     return change_bytes(rng, small) if rng.random() < 0.5 else gzip.compress(change_bytes(rng, data), 1)
 
