@@ -69,7 +69,9 @@ class Process:
 
     def __init__(self, *arguments: str):
         command = [sys.executable, "-m", "rack.cli", *arguments]
+        before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests that run in the background were told to ignore it
         self.popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        signal.signal(signal.SIGINT, before)
         self.lines: list[str] = []
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
