@@ -2,8 +2,8 @@
 
 Two steps that matter: truncated backpropagation of an LSTM of 16 units (64 signals, 2,048 samples, state carried), and
 the steering paper's (4 blocks of 32 channels, one crop of 228,308 samples, MR-STFT). Both sides take Adam steps on the
-same signals with all cores, in turns, so that whatever else the machine does falls on both; the answer is JSON, medians
-and best times in seconds. torch is an extra (`make bench-env`); without it only ours is measured.
+same signals with all cores, in turns, so that whatever else the machine does falls on both, each pair in a process of
+its own; the answer is JSON, medians and best times in seconds. torch is an extra (`make bench-env`); without it only ours is measured.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 
-from trainer.__main__ import keep_memory, use_all_cores
+from trainer import machine
 
 BATCH, CHUNK, HIDDEN, RATE = 64, 2048, 16, 44100
 BLOCKS, WIDTH, KERNEL, GROWTH, CROP = 4, 32, 9, 10, 228308
@@ -112,16 +114,18 @@ def torch_steer() -> Callable[[], float]:
             loss = loss + (found.log() - wanted[size].log()).abs().mean()
         (loss / len(SIZES)).backward()
         adam.step()
-        return float(loss)
+        return float(loss.detach())
 
     return step
 
 
 STEPS = {"lstm16": (ours_lstm, torch_lstm), "steer": (ours_steer, torch_steer)}
+RECURRENT = ("lstm16",)
 
 
 def measure(name: str, seconds: float) -> dict:
     """Both sides in turns for so long."""
+    machine.prepare(recurrent=name in RECURRENT)
     engines = {}
     for engine, make in zip(("jax", "torch"), STEPS[name], strict=True):
         try:
@@ -156,10 +160,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="for each step (30)")
     parser.add_argument("--steps", default=",".join(STEPS), help="of " + ", ".join(STEPS))
     args = parser.parse_args()
-    keep_memory()
-    use_all_cores()
     for name in args.steps.split(","):
-        print(json.dumps(measure(name, args.seconds), indent=1), flush=True)
+        with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+            print(json.dumps(alone.submit(measure, name, args.seconds).result(), indent=1), flush=True)
 
 
 if __name__ == "__main__":

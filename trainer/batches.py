@@ -59,7 +59,7 @@ def layout(found: Sequence[Piece], schedule: Schedule, context: int, recurrent: 
         short = max(len(piece.y) for piece in found)
         raise TrainerError(f"data: {short} samples in one go are too few; {before + 64} are needed")
     chunks = max(1, round(segment / schedule.chunk)) if recurrent else 1
-    segment -= segment % (chunks * (1 if recurrent else 2))  # an even number can be dealt out
+    segment -= segment % chunks
     made = Layout(segment, chunks, before, recurrent, schedule.batch, 1)
     if schedule.fixed:
         return made._replace(batch=1)

@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from jaxmodels import bptt, wavenet_config
+from jaxmodels.convstack import ConvStack
 from jaxmodels.effect import Effect
 from jaxmodels.recurrent import GRU, LSTM
 from jaxmodels.tcn import MicroTCN, SteerableTCN
@@ -44,10 +45,12 @@ def of(effect: Effect, held: bool = False) -> Forward:
     run = _streamed
     if isinstance(effect, SteerableTCN | MicroTCN):
         run = partial(tcn.steerable if isinstance(effect, SteerableTCN) else tcn.micro, held=held)
+    elif isinstance(effect, ConvStack):
+        run = tcn.stack
     elif isinstance(effect, WaveNet) and wavenet.is_plain(wavenet_config.plan(effect.settings.config)):
         run = wavenet.forward
     context = effect.receptive_field - 1
-    return Forward(context, lambda effect, batch: (), _cut(run, context))
+    return Forward(context, lambda effect, batch: (), _shared(_stateless(run)))
 
 
 def _recurrent(effect, state, x):
@@ -64,6 +67,10 @@ def _streamed(effect, x):
         return effect.step(state, x[:, :1], x[:, 1:])[0][effect.receptive_field - 1 :, 0]
 
     return jax.vmap(one)(x)
+
+
+def _stateless(run):
+    return lambda effect, state, x: (run(effect, x), state)
 
 
 def placed() -> tuple[NamedSharding, NamedSharding]:
@@ -87,21 +94,5 @@ def _shared(run):
     def everywhere(effect, state, x):
         alone = len(jax.devices()) == 1 or len(x) % len(jax.devices())
         return run(effect, state, x) if alone else share(effect, state, x)
-
-    return everywhere
-
-
-def _cut(run, context: int):
-    """A network without state; segments too few to deal out are cut along time, each part with its own past."""
-    share = _shared(lambda effect, state, x: (run(effect, x), state))
-    devices = len(jax.devices())
-
-    def everywhere(effect, state, x):
-        batch, length = len(x), x.shape[1] - context
-        parts = 1 if batch % devices == 0 or length % devices else devices
-        size = length // parts
-        x = jnp.stack([x[:, n * size : n * size + size + context] for n in range(parts)], axis=1)
-        y, state = share(effect, state, x.reshape(batch * parts, size + context, -1))
-        return y.reshape(batch, length), state
 
     return everywhere

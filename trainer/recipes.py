@@ -147,10 +147,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
 
 def prepare(run: Run) -> Job:
     """Everything a run needs, from its files. Raises TrainerError."""
-    presets = PRESETS[run.recipe]
-    if run.preset not in presets:
-        raise TrainerError(f"preset {run.preset!r}: {run.recipe} has: {', '.join(presets)}")
-    preset = presets[run.preset]
+    preset = _preset(run)
     schedule = config.schedule(preset.schedule, run)
     pairs = recordings(run)
     knobs = data.knob_names(pairs)
@@ -165,6 +162,18 @@ def prepare(run: Run) -> Job:
     loss = weighted(run.loss or preset.loss, preset.preemphasis if run.preemphasis is None else run.preemphasis,
                     pairs[0].rate)  # fmt: skip
     return Job(effect, parts, loss, schedule, "loss" if run.recipe == "steer" else "esr", rates)
+
+
+def recurrent(run: Run) -> bool:
+    """Whether a run's network carries a state from sample to sample. Raises TrainerError where there is no such preset."""
+    return run.network.get("kind", _preset(run).network["kind"]) in RECURRENT
+
+
+def _preset(run: Run) -> Preset:
+    presets = PRESETS[run.recipe]
+    if run.preset not in presets:
+        raise TrainerError(f"preset {run.preset!r}: {run.recipe} has: {', '.join(presets)}")
+    return presets[run.preset]
 
 
 def recordings(run: Run) -> list[data.Pair]:

@@ -38,6 +38,16 @@ def micro(effect, x, held: bool = False):
     return jnp.tanh(y @ effect.output_weight[0] + effect.output_bias[...][None])
 
 
+def stack(effect, x):
+    """A `ConvStack`: `[B, receptive_field - 1 + T, 1 + K] -> [B, T]`."""
+    columns = [knob.value(x[..., 1 + k : 2 + k]) for k, knob in enumerate(effect.knobs)]
+    signal = jnp.concatenate([x[..., :1], *columns], axis=-1)
+    for n, conv in enumerate(effect.convs):
+        bias = 0 if conv.bias is None else conv.bias[...]
+        signal = _bent(convolve(signal, conv.weight[...].transpose(2, 1, 0), 1) + bias, effect.slopes[n][None])
+    return signal[..., 0]
+
+
 def _values(effect, x):
     """The knobs' values at the first sample, `[B, K]`."""
     return jnp.concatenate([knob.value(x[:, 0, 1 + k : 2 + k]) for k, knob in enumerate(effect.knobs)], axis=1)
@@ -200,4 +210,8 @@ def _convolve_backward(x, weight, dilation, d_y):
         around = jnp.pad(d_y, ((0, 0), (lookback, lookback), (0, 0)))
         met = _taps(around, width, dilation, length + lookback)[..., ::-1]  # [B, L, K]: what each sample met
         return met @ weight[..., 0], jnp.einsum("bti,btk->ki", x, met)[..., None]
-    return jax.vjp(partial(convolve, dilation=dilation), x, weight)[1](d_y)
+    d_x, d_weight = jax.vjp(partial(convolve, dilation=dilation), x, weight)[1](d_y)
+    if inputs == 1:  # rows of taps need no transpose
+        taps = jnp.stack([x[:, k * dilation : k * dilation + length].reshape(-1) for k in range(width)])
+        d_weight = (taps @ d_y.reshape(-1, outputs))[:, None]
+    return d_x, d_weight

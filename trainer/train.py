@@ -18,7 +18,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from . import batches, checkpoint, finish, forward, journal, schedule, spectrum
+from . import batches, checkpoint, finish, forward, journal, machine, schedule, spectrum
 from .config import Run, Schedule, TrainerError
 from .losses import l1_relative
 from .recipes import Job, described, prepare
@@ -167,7 +167,7 @@ class Found(NamedTuple):
 
 def _clock(plan: Schedule) -> Callable[[], float]:
     """Seconds on the wall, or those that this machine's cores would have taken for the work alone."""
-    cores = len(jax.devices())
+    cores = machine.cores()
     return time.monotonic if plan.clock == "wall" else lambda: time.process_time() / cores
 
 
