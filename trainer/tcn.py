@@ -1,4 +1,4 @@
-"""TCNs in batches, for training: whole segments at once, each with the past it needs, nothing padded.
+"""TCNs and their like in batches, for training: whole segments at once, each with the past it needs, nothing padded.
 
 Time-major, `[B, T, C]`: XLA's convolutions on a CPU want it so, and copy everything that lies otherwise. Knobs stand
 still within a segment. Where they stand alike in all of them (`held`), the modulation goes into weights and bias, and a
@@ -43,8 +43,8 @@ def stack(effect, x):
     columns = [knob.value(x[..., 1 + k : 2 + k]) for k, knob in enumerate(effect.knobs)]
     signal = jnp.concatenate([x[..., :1], *columns], axis=-1)
     for n, conv in enumerate(effect.convs):
-        bias = 0 if conv.bias is None else conv.bias[...]
-        signal = _bent(convolve(signal, conv.weight[...].transpose(2, 1, 0), 1) + bias, effect.slopes[n][None])
+        heard = convolve(signal, conv.weight[...].transpose(2, 1, 0), 1) + conv.bias[...][None, None]
+        signal = _bent(heard, effect.slopes[n : n + 1])
     return signal[..., 0]
 
 

@@ -11,6 +11,7 @@ from flax import nnx
 
 from jaxmodels import apply, inspect, load
 from jaxmodels.convnet import ConvNet
+from jaxmodels.convstack import ConvStack
 from jaxmodels.convolution import num_parameters
 from jaxmodels.effect import first_state, hold, one_step
 from jaxmodels.tcn import MicroTCN, SteerableTCN
@@ -31,14 +32,16 @@ def small(kind):
         return WaveNet(recipes.WAVENETS[kind], rngs=nnx.Rngs(0))
     if kind == "conv_net":
         return ConvNet(ConvNet.Settings(4, (1, 2, 4)), rngs=nnx.Rngs(0))
+    if kind == "conv_stack":
+        return ConvStack(ConvStack.Settings(3, (4, 6, 1), 3), rngs=nnx.Rngs(0))
     cls = {"steerable_tcn": SteerableTCN, "micro_tcn": MicroTCN}[kind]
     return cls(cls.Settings(blocks=2, width=4, kernel_size=3, dilation_growth=5), rngs=nnx.Rngs(0))
 
 
-KINDS = ["steerable_tcn", "micro_tcn", "nano", "a2_lite", "conv_net"]
+KINDS = ["steerable_tcn", "micro_tcn", "nano", "a2_lite", "conv_net", "conv_stack"]
 
 
-@pytest.mark.parametrize("kind", slow_except(["micro_tcn", "nano", "conv_net"], KINDS))
+@pytest.mark.parametrize("kind", slow_except(["micro_tcn", "nano", "conv_net", "conv_stack"], KINDS))
 def test_a_segment_with_its_past_is_what_the_network_streams(kind):
     net = small(kind)
     way = forward.of(net)
