@@ -3,7 +3,8 @@
 Two steps that matter: truncated backpropagation of an LSTM of 16 units (64 signals, 2,048 samples, state carried), and
 the steering paper's (4 blocks of 32 channels, one crop of 228,308 samples, MR-STFT). Both sides take Adam steps on the
 same signals with all cores, in turns, so that whatever else the machine does falls on both, each pair in a process of
-its own; the answer is JSON, medians and best times in seconds. torch is an extra (`make bench-env`); without it only ours is measured.
+its own; the answer is JSON, medians and best times in seconds. torch is an extra (`make bench-env`); without it only
+ours is measured.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def prepare(run: Run) -> Job:
 
 
 def recurrent(run: Run) -> bool:
-    """Whether a run's network carries a state from sample to sample. Raises TrainerError where there is no such preset."""
+    """Whether a run's network carries a state from sample to sample. Raises TrainerError where there is no preset."""
     return run.network.get("kind", _preset(run).network["kind"]) in RECURRENT
 
 

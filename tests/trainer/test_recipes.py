@@ -11,8 +11,8 @@ from flax import nnx
 
 from jaxmodels import apply, inspect, load
 from jaxmodels.convnet import ConvNet
-from jaxmodels.convstack import ConvStack
 from jaxmodels.convolution import num_parameters
+from jaxmodels.convstack import ConvStack
 from jaxmodels.effect import first_state, hold, one_step
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from jaxmodels.wavenet import WaveNet
