@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from jaxmodels import apply, inspect, load
-from trainer import batches, config, data, finish, schedule
+from trainer import batches, config, data, finish, machine, schedule
 from trainer.train import Progress, train
 from trainer.train import _clock as clock
 from trainer.train import _due as due
@@ -34,7 +34,7 @@ wet = "{folder}/wet.wav"
 delay = 0
 licence = "CC0-1.0"
 [network]
-hidden = 8
+{network}
 [schedule]
 steps = {steps}
 seconds = 0
@@ -64,11 +64,14 @@ def recording(tmp_path_factory):
     return folder
 
 
-def written(folder, recording, name="capture", steps=40, checkpoint=1000.0, every=5, more=""):
+def written(
+    folder, recording, name="capture", steps=40, checkpoint=1000.0, every=5, network="hidden = 8", more=""
+):
     path = folder / f"{name}.toml"
-    path.write_text(
-        CAPTURE.format(out=f"{name}.nafx", folder=recording, steps=steps, checkpoint=checkpoint, every=every) + more
+    text = CAPTURE.format(
+        out=f"{name}.nafx", folder=recording, steps=steps, checkpoint=checkpoint, every=every, network=network
     )
+    path.write_text(text + more)
     return path
 
 
@@ -157,9 +160,12 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(stopped, learned):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(recording, tmp_path):
-    whole = curve(ended(started(written(tmp_path, recording, "whole", 20))))
-    path = written(tmp_path, recording, "killed", 20, 0.0)
+@pytest.mark.parametrize("network", ["hidden = 8", 'kind = "steerable_tcn"\nblocks = 2\nwidth = 16'])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(network, recording, tmp_path):
+    lines = ended(started(written(tmp_path, recording, "whole", 20, network=network)))
+    whole = curve(lines)
+    assert len(lines[0]["devices"]) == (1 if "tcn" in network else min(machine.cores(), machine.MOST_DEVICES))
+    path = written(tmp_path, recording, "killed", 20, 0.0, network=network)
     process = started(path)
     seen = []
     for line in process.stdout:
