@@ -64,9 +64,7 @@ def recording(tmp_path_factory):
     return folder
 
 
-def written(
-    folder, recording, name="capture", steps=40, checkpoint=1000.0, every=5, network="hidden = 8", more=""
-):
+def written(folder, recording, name="capture", steps=40, checkpoint=1000.0, every=5, network="hidden = 8", more=""):
     path = folder / f"{name}.toml"
     text = CAPTURE.format(
         out=f"{name}.nafx", folder=recording, steps=steps, checkpoint=checkpoint, every=every, network=network
