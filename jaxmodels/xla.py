@@ -1,4 +1,4 @@
-"""The compiler flags and runtime settings that streaming needs, in one place.
+"""The compiler flags and runtime settings that streaming and training need, in one place.
 
 `configure()` must run before JAX starts its CPU client; `jaxmodels` calls it on import. What each flag buys was
 measured on LSTM-16 and NAM-sized WaveNets:

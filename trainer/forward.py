@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
@@ -50,12 +49,11 @@ def of(effect: Effect, held: bool = False) -> Forward:
     elif isinstance(effect, WaveNet) and wavenet.is_plain(wavenet_config.plan(effect.settings.config)):
         run = wavenet.forward
     context = effect.receptive_field - 1
-    return Forward(context, lambda effect, batch: (), _shared(_stateless(run)))
+    return Forward(context, lambda effect, batch: (), _shared(lambda effect, state, x: (run(effect, x), state)))
 
 
 def _recurrent(effect, state, x):
-    values = [knob.value(x[..., 1 + k : 2 + k]) for k, knob in enumerate(effect.knobs)]
-    y, state = bptt.forward(effect, state, jnp.concatenate([x[..., :1], *values], axis=-1))
+    y, state = bptt.forward(effect, state, tcn.columns(effect, x))
     return y[..., 0], state
 
 
@@ -67,10 +65,6 @@ def _streamed(effect, x):
         return effect.step(state, x[:, :1], x[:, 1:])[0][effect.receptive_field - 1 :, 0]
 
     return jax.vmap(one)(x)
-
-
-def _stateless(run):
-    return lambda effect, state, x: (run(effect, x), state)
 
 
 def placed() -> tuple[NamedSharding, NamedSharding]:

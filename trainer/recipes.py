@@ -152,7 +152,7 @@ def prepare(run: Run) -> Job:
     pairs = recordings(run)
     knobs = data.knob_names(pairs)
     controls = 0 if pairs[0].control is None else pairs[0].control.shape[1]
-    settings = preset.network if run.network.get("kind", preset.network["kind"]) == preset.network["kind"] else {}
+    settings = preset.network if _kind(run) == preset.network["kind"] else {}
     effect = network(settings | run.network, knobs, controls, pairs[0].rate, run.seed)
     parts, rates = divided(pairs, run, context=pairs[0].rate), None
     if schedule.standardise:
@@ -166,7 +166,11 @@ def prepare(run: Run) -> Job:
 
 def recurrent(run: Run) -> bool:
     """Whether a run's network carries a state from sample to sample. Raises TrainerError where there is no preset."""
-    return run.network.get("kind", _preset(run).network["kind"]) in RECURRENT
+    return _kind(run) in RECURRENT
+
+
+def _kind(run: Run) -> Any:
+    return run.network.get("kind", _preset(run).network["kind"])
 
 
 def _preset(run: Run) -> Preset:

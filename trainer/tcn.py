@@ -40,12 +40,17 @@ def micro(effect, x, held: bool = False):
 
 def stack(effect, x):
     """A `ConvStack`: `[B, receptive_field - 1 + T, 1 + K] -> [B, T]`."""
-    columns = [knob.value(x[..., 1 + k : 2 + k]) for k, knob in enumerate(effect.knobs)]
-    signal = jnp.concatenate([x[..., :1], *columns], axis=-1)
+    signal = columns(effect, x)
     for n, conv in enumerate(effect.convs):
         heard = convolve(signal, conv.weight[...].transpose(2, 1, 0), 1) + conv.bias[...][None, None]
         signal = _bent(heard, effect.slopes[n : n + 1])
     return signal[..., 0]
+
+
+def columns(effect, x):
+    """What a network hears that has knobs as inputs: the audio, and each knob's value in place of its position."""
+    values = [knob.value(x[..., 1 + k : 2 + k]) for k, knob in enumerate(effect.knobs)]
+    return jnp.concatenate([x[..., :1], *values], axis=-1)
 
 
 def _values(effect, x):
