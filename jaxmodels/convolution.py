@@ -20,8 +20,8 @@ from jaxtyping import Array, Float
 from . import ring
 
 SHORT_PAST = 256  # samples; up to here a past is a plain array in the state
-LONG_BLOCK = 512  # samples; beyond it the library is quicker: its convolution on a plain past, else its product
-COLUMNS, ROWS = 64, 8  # of a short block's product: so many samples at once, so many taps in one go
+LONG_BLOCK = 2048  # samples, the longest that a rack plays; for whole signals the library's operations are quicker
+COLUMNS, ROWS = 64, 4  # of a product: so many samples at once, so many taps in one go (all in registers of AVX-512)
 
 Past = ring.Past | Float[Array, "C H"]
 
@@ -156,8 +156,8 @@ def by_rows(weight: Float[Array, "O R"], row: Callable, length: int) -> Float[Ar
     """A product of matrices as a sum of outer products: a column of the weight times `row(n, first, length)` `[1, T]`.
 
     Inside a loop that is one kernel (see `xla.for_programs`) rows can be read where they lie, nothing is gathered or
-    dispatched, and the sums stay in the nearest cache: as fast as the library's product at short blocks, faster for
-    small matrices.
+    dispatched, and the sums stay in the nearest cache: the library's convolution and product take twice as long and
+    more, at any length that a rack plays.
     """
     outputs, rows = weight.shape
 

@@ -25,7 +25,7 @@ from . import loop
 
 GLIDE_S = 0.02  # time constant with which a knob follows its target
 ARRIVED = 1e-5  # of the whole travel: nearer than this, the knob stands on its target
-SMALL = 4096  # elements; smaller leaves share one array
+SMALL = 2048  # elements; smaller leaves share one array
 
 
 class SlotState(NamedTuple):
