@@ -14,7 +14,7 @@ import numpy as np
 from .effect import Effect
 from .files import write_whole
 from .formats import Facts, ModelFileError, aidax, guitarml, keras, nam, shown
-from .recurrent import GRU, LSTM
+from .recurrent import GRU, LSTM, straightened
 
 FAMILIES = {
     "aidax": "AIDA-X, its LV2 plug-in, and RTNeural with gains, dry signal and self-test",
@@ -28,8 +28,9 @@ def export(path: str | os.PathLike, effect: Effect, family: str, *, facts: Facts
     """Write a network as a file of one of FAMILIES, whole or not at all; answers what the file could not hold.
 
     LSTM and GRU go into `aidax`, `guitarml` and `rtneural`; LSTM and WaveNet without knobs into `nam`. Reading the file
-    back gives the same weights to the last bit. `facts` become metadata where the family has any. Raises ModelFileError
-    for what the family cannot play, KeyError for a family that is none.
+    back gives the same weights to the last bit, save that no file holds a taper: there such a knob runs straight.
+    `facts` become metadata where the family has any. Raises ModelFileError for what the family cannot play, KeyError
+    for a family that is none.
     """
     path = Path(path)
     if family not in FAMILIES:
@@ -47,6 +48,10 @@ def export(path: str | os.PathLike, effect: Effect, family: str, *, facts: Facts
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(effect)):
         raise ModelFileError(f"{path.name}: not written: a weight is not finite; go back to an earlier checkpoint")
     notes = _refused_or_noted(path, effect, family, facts)
+    for k in effect.tapers:
+        straight = "the file cannot hold; there the knob runs straight through all that the taper makes of it"
+        notes.append(f"knob {effect.knobs[int(k)].name} has a learned taper, which {straight}")
+    effect = straightened(effect)
     write = {"aidax": aidax.write, "guitarml": guitarml.write, "rtneural": keras.write}[family]
     document = write(effect, facts) if family == "aidax" else write(effect)  # type: ignore[call-arg]
     write_whole(path, json.dumps(document, allow_nan=False).encode())

@@ -3,12 +3,15 @@
 Both compute `y = Linear(rnn([x, knobs])) + x`, in PyTorch's maths. A `lax.scan` goes through the block a sample at a
 time and becomes one native loop, so its inside is written for the vector units: products row by row, gates with one
 division each, and the inputs' share made where it is needed (reading it from a table costs more than making it).
+
+What a network hears of a knob may go through a taper, a curve that is learned with its weights (as a potentiometer's
+says how its resistance follows the turn): an effect that follows its knob up and down again needs no bent gates then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -22,10 +25,11 @@ from jaxtyping import Array, Float
 
 from . import rational
 from .activations import fast_tanh
-from .effect import Knob
+from .effect import Knob, when_moving
 from .settings import setting
 
 Tensor = Array | np.ndarray
+MOST_POINTS = 1000  # of a taper
 WHOLE, GROUP = 16, 8  # rows of a product inside the scan: so many are written out, more go in groups
 
 
@@ -39,6 +43,7 @@ class Settings:
     bias: bool = setting(True, help="the output layer has a bias")
     skip: bool = setting(True, help="the dry signal is added to the output")
     fast_tanh: bool = setting(False, help="with the approximate tanh and sigmoid that NAM's plug-in plays")
+    taper: tuple[int, ...] = setting((), help="points of the curve by which it hears each knob, 0 for a line; or none")
 
 
 class Layer(NamedTuple):
@@ -50,6 +55,13 @@ class Layer(NamedTuple):
     bias_hn: Float[Tensor, " H"] | None = None  # GRU only: the bias of n that the reset gate scales
 
 
+class Taper(NamedTuple):
+    """The curve by which a network hears a knob: lines between N points. Beyond the first and the last it stands."""
+
+    places: Float[Tensor, " N"]  # positions of the knob, rising
+    heard: Float[Tensor, " N"]
+
+
 class Weights(NamedTuple):
     """All the weights of a network."""
 
@@ -57,6 +69,7 @@ class Weights(NamedTuple):
     head: Float[Tensor, "H 1"]
     head_bias: Float[Tensor, " 1"] | None
     initial: Float[Tensor, "L S H"] | None = None  # the state before the first sample, None: zeros
+    tapers: Mapping[int, Taper] = {}  # by the number of the knob, from 0; straight lines where there is none
 
 
 def default_knobs(inputs: int) -> tuple[Knob, ...]:
@@ -95,6 +108,7 @@ class LSTM(nnx.Module):
         self.settings, self.sample_rate, self.knobs = settings, sample_rate, _checked(settings, knobs)
         weights = _draw(settings, self.gates, rngs or nnx.Rngs(0)) if weights is None else weights
         self.layers, self.head, self.head_bias, self.initial = _variables(settings, self.states, weights)
+        self.tapers = _tapers(settings, self.knobs, weights)
 
     def initial_state(self, knobs=None):
         return jnp.copy(self.initial[...])  # a state is donated, the weights stay
@@ -129,6 +143,7 @@ class GRU(nnx.Module):
         self.settings, self.sample_rate, self.knobs = settings, sample_rate, _checked(settings, knobs)
         weights = _draw(settings, self.gates, rngs or nnx.Rngs(0)) if weights is None else weights
         self.layers, self.head, self.head_bias, self.initial = _variables(settings, self.states, weights)
+        self.tapers = _tapers(settings, self.knobs, weights)
 
     def initial_state(self, knobs=None):
         return jnp.copy(self.initial[...])  # a state is donated, the weights stay
@@ -238,6 +253,10 @@ def _checked(settings: Settings, knobs: tuple[Knob, ...] | None) -> tuple[Knob, 
     knobs = default_knobs(settings.inputs) if knobs is None else tuple(knobs)
     if len(knobs) != settings.inputs - 1:
         raise ValueError(f"a network of {settings.inputs} inputs has {settings.inputs - 1} knobs, not {len(knobs)}")
+    counts = settings.taper
+    if counts and (len(counts) != len(knobs) or not all(type(n) is int and 0 <= n <= MOST_POINTS for n in counts)):
+        what = f"must be numbers of 0 to {MOST_POINTS}, one for each of {len(knobs)} knobs, or none at all"
+        raise ValueError(f"a network with taper = {list(counts)}: {what}")
     return knobs
 
 
@@ -250,6 +269,50 @@ def _variables(settings: Settings, states: int, weights: Weights):
         raise ValueError(f"initial has shape {list(np.shape(initial))}, must be {list(shape)}")
     start = nnx.Variable(jnp.asarray(initial, jnp.float32))
     return nnx.List(layers), _param(weights.head), _param(weights.head_bias), start
+
+
+def _tapers(settings: Settings, knobs: tuple[Knob, ...], weights: Weights) -> nnx.Dict:
+    """The knobs' curves; evenly spaced points on straight lines where the weights have none."""
+    found = {}
+    for k, points in enumerate(settings.taper):
+        if points:
+            even = np.linspace(0, 1, points, dtype=np.float32)
+            places, values = weights.tapers.get(k) or Taper(even, np.asarray(knobs[k].value(even)))
+            if not np.shape(places) == np.shape(values) == (points,):
+                shapes = list(np.shape(places)), list(np.shape(values))
+                raise ValueError(f"taper of knob {k} has shapes {shapes[0]} and {shapes[1]}, must be {[points]} twice")
+            places = nnx.Variable(jnp.asarray(places, jnp.float32))
+            found[str(k)] = nnx.Dict(places=places, heard=_param(values))
+    return nnx.Dict(found)
+
+
+def heard(network: LSTM | GRU, positions: Float[Array, "... K"]) -> Float[Array, "... K"]:
+    """What a network hears of its knobs: their values, or what their tapers make of them."""
+
+    def one(k: int, knob: Knob, position):
+        if taper := network.tapers.get(str(k)):
+            return jnp.interp(position, taper["places"][...], taper["heard"][...])
+        return knob.value(position)
+
+    values = [one(k, knob, positions[..., k : k + 1]) for k, knob in enumerate(network.knobs)]
+    return jnp.concatenate(values, axis=-1) if values else positions
+
+
+def straightened(network: LSTM | GRU) -> LSTM | GRU:
+    """The network without tapers: such a knob runs evenly from the least to the greatest of what its taper made."""
+    if not network.tapers:
+        return network
+    layers = [Layer(**{name: _array(weight) for name, weight in layer.items()}) for layer in network.layers]
+    weight_ih, bias = layers[0].weight_ih, layers[0].bias
+    for k, taper in network.tapers.items():
+        knob, values, row = network.knobs[int(k)], taper["heard"][...], weight_ih[1 + int(k)]
+        steep = (values.max() - values.min()) / (knob.high - knob.low)
+        weight_ih = weight_ih.at[1 + int(k)].set(steep * row)
+        bias = bias + (values.min() - steep * knob.low) * row
+    layers[0] = layers[0]._replace(weight_ih=weight_ih, bias=bias)
+    weights = Weights(layers, network.head[...], _array(network.head_bias), network.initial[...])
+    straight = replace(network.settings, taper=())
+    return type(network)(straight, knobs=network.knobs, sample_rate=network.sample_rate, weights=weights)
 
 
 def _param(weight):
@@ -313,14 +376,14 @@ def _fast_sigmoid(x):
 
 
 def _step(box, cell, state, x, knobs):
-    values = [knob.value(knobs[:, k : k + 1]) for k, knob in enumerate(box.knobs)]
-    signal, after = jnp.concatenate([x, *values], axis=1), []
+    values = when_moving(partial(heard, box), knobs) if box.tapers else heard(box, knobs)
+    signal, after = jnp.concatenate([x, values], axis=1), []
     for layer, before in zip(box.layers, state, strict=True):
         bias, weight_ih, weight_hh = (layer[name][...] for name in ("bias", "weight_ih", "weight_hh"))
 
         def one(state, row, bias=bias, weight_ih=weight_ih, weight_hh=weight_hh, layer=layer):
             z = _add_product(bias, row, weight_ih)
-            return cell(state, z, partial(_add_product, matrix=weight_hh), _bias_hn(layer), *_nonlinear(box))
+            return cell(state, z, partial(_add_product, matrix=weight_hh), _array(layer.bias_hn), *_nonlinear(box))
 
         last, signal = lax.scan(one, tuple(before), signal)
         after.append(jnp.stack(last))
@@ -330,8 +393,8 @@ def _step(box, cell, state, x, knobs):
     return y + x if box.settings.skip else y, jnp.stack(after)
 
 
-def _bias_hn(layer):
-    return None if layer.bias_hn is None else layer.bias_hn[...]
+def _array(weight):
+    return None if weight is None else weight[...]
 
 
 def _nonlinear(box):

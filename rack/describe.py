@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .jobs import grade
 from .library import Entry
 
 RATE = 48000  # Hz, of the rack that costs are told for
-QUALITY = ((0.01, "very close"), (0.05, "close"), (0.15, "fair"), (float("inf"), "rough"))
 
 
 def family(format: str) -> str:
@@ -41,11 +41,6 @@ def size(count: int) -> str:
         if count >= scale:
             return f"{count / scale:.1f} {unit}" if count < 10 * scale else f"{count / scale:.0f} {unit}"
     return f"{count} bytes"
-
-
-def quality(esr: float) -> str:
-    """What an error-to-signal ratio means for ears."""
-    return next(words for limit, words in QUALITY if esr < limit)
 
 
 def ago(then: float, now: float | None = None) -> str:
@@ -112,7 +107,7 @@ def _sizes(names: Any) -> str:
 
 
 def _esr(esr: Any) -> str:
-    return f"ESR {esr:.2g}, {quality(esr)}" if isinstance(esr, int | float) else ""
+    return f"ESR {esr:.2g}, {grade(esr)}" if isinstance(esr, int | float) else ""
 
 
 def _levels(facts: dict[str, Any]) -> str:

@@ -74,7 +74,7 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: Data
     recipe: Literal["capture", "parametric", "steer", "conditioning"] = "capture"
     preset: str = "fast"
-    network: dict[str, Any] = {}  # kind, its settings, size (wavenet), knots (lstm, gru), over the preset's
+    network: dict[str, Any] = {}  # kind, its settings, size (wavenet), taper (lstm, gru), over the preset's
     schedule: dict[str, Any] = {}  # over the preset's
     loss: dict[str, float] = {}  # instead of the preset's
     preemphasis: str | float | None = None

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
@@ -18,7 +19,7 @@ from jaxtyping import Array
 from jaxmodels import bptt, wavenet_config
 from jaxmodels.convstack import ConvStack
 from jaxmodels.effect import Effect
-from jaxmodels.recurrent import GRU, LSTM
+from jaxmodels.recurrent import GRU, LSTM, heard
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from jaxmodels.wavenet import WaveNet
 
@@ -53,7 +54,10 @@ def of(effect: Effect, held: bool = False) -> Forward:
 
 
 def _recurrent(effect, state, x):
-    y, state = bptt.forward(effect, state, tcn.columns(effect, x))
+    positions = x[..., 1:]
+    still = bool(effect.settings.taper) and all(effect.settings.taper)  # such a knob has been recorded place by place
+    values = jnp.broadcast_to(heard(effect, positions[:, :1] if still else positions), positions.shape)
+    y, state = bptt.forward(effect, state, jnp.concatenate([x[..., :1], values], axis=-1))
     return y[..., 0], state
 
 

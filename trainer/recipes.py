@@ -9,7 +9,7 @@ conditioning  a known effect whose amount follows the knob by one of the SuperKn
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -68,7 +68,6 @@ class Job(NamedTuple):
 ESR_DC = {"esr": 0.75, "dc": 0.25}
 STEERED = {"mr_stft_steer": 1.0}
 LSTM16 = {"kind": "lstm", "hidden": 16}
-WAVES = LSTM16 | {"knots": 8.0}  # what follows a knob up and down again is learned in a minute so, else hardly at all
 CONV1D = Preset(  # the SuperKnob paper's comparison
     {"kind": "conv_stack"}, ESR_DC, {"batch": 16, "segment": 8192, "learning_rate": 3e-3}, 0.85
 )
@@ -138,7 +137,8 @@ PRESETS: dict[str, dict[str, Preset]] = {
         "reverb_paper": Preset({"kind": "steerable_tcn", "blocks": 5, "width": 32}, STEERED, STEER.schedule),
     },
     "conditioning": {
-        "fast": Preset(WAVES, ESR_DC, QUICK, 0.85),
+        # Effects that follow the knob up and down again are learned as soon as one that only grows.
+        "fast": Preset(LSTM16 | {"taper": True}, ESR_DC, QUICK, 0.85),
         "paper": Preset(LSTM16, ESR_DC, WRIGHT.schedule, 0.85),
         "conv1d": CONV1D,
     },
@@ -150,11 +150,11 @@ def prepare(run: Run) -> Job:
     preset = _preset(run)
     schedule = config.schedule(preset.schedule, run)
     pairs = recordings(run)
-    knobs = data.knob_names(pairs)
+    parts, rates = divided(pairs, run, context=pairs[0].rate), None
+    places = {name: np.unique([pair.knobs[name] for pair in parts.train]) for name in data.knob_names(pairs)}
     controls = 0 if pairs[0].control is None else pairs[0].control.shape[1]
     settings = preset.network if _kind(run) == preset.network["kind"] else {}
-    effect = network(settings | run.network, knobs, controls, pairs[0].rate, run.seed)
-    parts, rates = divided(pairs, run, context=pairs[0].rate), None
+    effect = network(settings | run.network, places, controls, pairs[0].rate, run.seed)
     if schedule.standardise:
         effect, rates = standardised(effect, parts.train)
     if run.start_from:
@@ -214,18 +214,21 @@ def divided(pairs: Sequence[data.Pair], run: Run, context: int) -> data.Split:
     return parts
 
 
-def network(settings: dict[str, Any], knobs: Sequence[str], controls: int, rate: int, seed: int) -> Effect:
-    """A network with fresh weights; `knots`: see `knotted`. Raises TrainerError naming the setting."""
+def network(settings: dict[str, Any], places: Mapping[str, np.ndarray], controls: int, rate: int, seed: int) -> Effect:
+    """A network with fresh weights. `places`: its knobs, and the positions at which each has been recorded.
+
+    taper = true: a knob is heard by a curve with a point at each of these. Raises TrainerError naming the setting.
+    """
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-    kind, knots = settings.pop("kind"), 0.0
+    kind, taper = settings.pop("kind"), False
     if kind in RECURRENT:
-        knots = settings.pop("knots", 0.0)
-        if isinstance(knots, bool) or not isinstance(knots, int | float) or not 0 <= knots <= 1000:
-            raise TrainerError(f"network: knots = {knots!r}: must be a number of 0 to 1000")
+        taper = settings.pop("taper", False)
+        if not isinstance(taper, bool):
+            raise TrainerError(f"network: taper = {taper!r}: must be true or false")
     if kind not in NETWORKS:
         raise TrainerError(f"network: kind = {kind!r}: must be one of {', '.join(NETWORKS)}")
     cls, rngs = NETWORKS[kind], nnx.Rngs(seed)
-    made = tuple(Knob(name) for name in [*knobs, *(f"lfo {n + 1}" if n else "lfo" for n in range(controls))])
+    made = tuple(Knob(name) for name in [*places, *(f"lfo {n + 1}" if n else "lfo" for n in range(controls))])
     if kind == "wavenet":
         size = settings.pop("size", "standard")
         if settings or size not in WAVENETS:
@@ -237,6 +240,8 @@ def network(settings: dict[str, Any], knobs: Sequence[str], controls: int, rate:
         own = {}
     else:
         own = {"inputs": 1 + len(made)} if kind in COLUMNS else {"controls": max(1, len(made))}
+    if taper and places:
+        own["taper"] = (*map(len, places.values()), *[0] * controls)
     if kind == "steerable_tcn" and not made:
         own["controls"] = settings.pop("controls", 2)
     try:
@@ -244,26 +249,11 @@ def network(settings: dict[str, Any], knobs: Sequence[str], controls: int, rate:
         effect = cls(full, knobs=made or None, sample_rate=rate, rngs=rngs)
     except ValueError as error:
         raise TrainerError(f"network: {error}") from None
-    if knots:
-        knotted(effect, knots, seed)
+    if taper:
+        for k, recorded in enumerate(places.values()):
+            for what in ("places", "heard"):  # a straight line at first
+                effect.tapers[str(k)][what][...] = jnp.asarray(recorded, jnp.float32)
     return effect
-
-
-def knotted(effect: LSTM | GRU, steepness: float, seed: int) -> None:
-    """Draw how the gates hear the knobs anew: each turns from shut to open somewhere else on a knob's way, evenly.
-
-    With small weights every gate is a straight line over the knob, and what goes up and down again has to bend them
-    all; here it is a sum of steps of width 1 / `steepness` that are there from the start.
-    """
-    layer, rng = effect.layers[0], np.random.default_rng(seed)
-    inward, shift = layer["weight_ih"], layer["bias"]
-    assert inward is not None and shift is not None  # only a head can be without
-    weights, bias = np.array(inward[...]), np.array(shift[...])
-    gates = weights.shape[1]
-    for knob in range(1, len(weights)):
-        weights[knob] = steepness * rng.choice([-1, 1], gates)
-        bias -= weights[knob] * rng.permutation((np.arange(gates) + 0.5) / gates)
-    inward[...], shift[...] = jnp.asarray(weights), jnp.asarray(bias)
 
 
 def standardised(effect: Effect, pairs: Sequence[data.Pair]) -> tuple[Effect, Any]:

@@ -122,6 +122,20 @@ def test_what_a_family_cannot_say_is_told(tmp_path):
     assert "dry signal" in export(tmp_path / "net.json", network, "guitarml")[0]
 
 
+@pytest.mark.parametrize("family", ["aidax", "guitarml", "rtneural"])
+@pytest.mark.parametrize("cls", [LSTM, GRU])
+def test_a_taper_becomes_a_straight_way_through_all_that_it_makes(tmp_path, cls, family):
+    network = cls(Settings(2, 8, skip=family != "rtneural", taper=(4,)), sample_rate=48000)
+    network.tapers["0"]["heard"][...] = np.float32([1.5, -0.5, 3.5, 0.5])
+    (note,) = [n for n in export(tmp_path / "a.json", network, family) if "taper" in n]
+    assert note.startswith("knob drive has a learned taper")
+    written = load(tmp_path / "a.json", sample_rate=48000)
+    x = np.random.default_rng(0).uniform(-0.5, 0.5, 300).astype(np.float32)
+    for value, place in ((-0.5, 1 / 3), (0.5, 1), (1.5, 0), (3.5, 2 / 3)):
+        even = np.float32([(value + 0.5) / 4])
+        np.testing.assert_allclose(apply(written, x, even), apply(network, x, np.float32([place])), atol=2e-6)
+
+
 def test_weights_that_are_not_finite_leave_the_old_file(tmp_path):
     path, network = tmp_path / "net.json", LSTM(Settings(1, 4))
     export(path, network, "guitarml")

@@ -44,6 +44,7 @@ NETWORKS = {
     "gru": lambda: network(3),
     "with an initial state": lambda: network(initial=np.full((2, 2, 3), 0.25)),
     "as made for training": lambda: LSTM(Settings(hidden=4)),
+    "with a taper": lambda: GRU(Settings(inputs=3, hidden=4, taper=(7, 0))),
     "steerable tcn": lambda: SteerableTCN(SteerableTCN.Settings(2, 4, 3, 2)),
     "micro tcn": lambda: MicroTCN(MicroTCN.Settings(2, 4, 3, 2, causal=False)),
 }
@@ -90,7 +91,8 @@ def test_the_spec_is_plain_json_in_the_metadata(tmp_path):
     with safetensors.safe_open(tmp_path / "a", "numpy") as file:
         spec, names = json.loads(file.metadata()["nafx"]), set(file.keys())
     assert (spec["format"], spec["kind"], spec["sample_rate"]) == (1, "lstm", 44100)
-    assert spec["settings"] == {"inputs": 3, "hidden": 3, "layers": 2, "bias": False, "skip": False, "fast_tanh": False}
+    given = {"inputs": 3, "hidden": 3, "layers": 2, "bias": False, "skip": False}
+    assert spec["settings"] == given | {"fast_tanh": False, "taper": []}
     assert [knob["name"] for knob in spec["knobs"]] == ["drive", "bright"] and spec["knobs"][0]["high"] == 30.0
     assert {"layers.0.weight_ih", "layers.1.weight_hh", "head", "initial"} <= names
 

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from jaxmodels.effect import Knob, PerChannel, apply
-from jaxmodels.recurrent import GRU, LSTM, Settings, from_torch
+from jaxmodels.recurrent import GRU, LSTM, Layer, Settings, Taper, Weights, from_torch, heard
 from jaxmodels.xla import QUICKLY
 
 
@@ -108,6 +108,29 @@ def test_a_network_hears_the_values_of_its_knobs():
     for position, value in ((0.5, 0.0), (1.0, 1.0)):
         want = reference(tensors, np.concatenate([x, np.full_like(x, value)], 1))
         np.testing.assert_allclose(apply(network, x, [position])[:, 0], want, rtol=0, atol=3e-6)
+
+
+def test_a_taper_is_the_curve_by_which_a_knob_is_heard():
+    """As made a straight line; then lines between its points, wherever these lie, standing beyond the outer ones."""
+    knobs = Knob("drive", "", 0.0, 10.0, 5.0), Knob("mode"), Knob("tone", "Hz", 100.0, 1000.0, 500.0)
+    turns = jnp.asarray([[0.0, 0.3, 1.0], [0.1, 0.0, 0.625], [0.95, 1.0, 0.0]])
+    straight = LSTM(Settings(4, 5, taper=(5, 0, 2)), knobs=knobs)
+    np.testing.assert_allclose(heard(straight, turns), [[0, 0.3, 1000], [1, 0, 662.5], [9.5, 1, 100]], rtol=1e-6)
+
+    tensors = torch_tensors(inputs=4)
+    plain = made(tensors, knobs=knobs)
+    layer = Layer(*(plain.layers[0][name][...] for name in ("weight_ih", "weight_hh", "bias")))
+    tapers = {
+        0: Taper(np.float32([0, 0.2, 0.5, 0.6, 0.9]), np.float32([3, 1, -1, 2, 2.5])),
+        2: Taper(np.float32([0.25, 1]), np.float32([8, 2])),
+    }
+    weights = Weights([layer], plain.head[...], plain.head_bias[...], tapers=tapers)
+    bent = LSTM(straight.settings, knobs=knobs, weights=weights)
+    np.testing.assert_allclose(heard(bent, turns), [[3, 0.3, 2], [2, 0, 5], [2.5, 1, 8]], rtol=1e-6)
+    x = np.random.default_rng(3).uniform(-1, 1, (40, 1)).astype(np.float32)
+    values = [np.full_like(x, value) for value in (2, 0, 5)]
+    want = reference(tensors, np.concatenate([x, *values], 1))
+    np.testing.assert_allclose(apply(bent, x, turns[1])[:, 0], want, rtol=0, atol=3e-6)
 
 
 @pytest.mark.parametrize(
@@ -214,4 +237,10 @@ def test_settings_that_cannot_be_are_named():
         LSTM(Settings(hidden=0))
     with pytest.raises(ValueError, match="a network of 2 inputs has 1 knobs, not 2"):
         GRU(Settings(inputs=2), knobs=(Knob("a"), Knob("b")))
+    for settings in (Settings(inputs=2, taper=(3, 3)), Settings(inputs=1, taper=(9,)), Settings(2, taper=(-1,))):
+        with pytest.raises(ValueError, match=f"taper = .*{settings.taper[0]}.*: must be numbers of 0 to 1000, one for"):
+            LSTM(settings)
+    weights = Weights([], np.zeros((2, 1)), None, tapers={0: Taper(np.zeros(3), np.zeros(4))})
+    with pytest.raises(ValueError, match=r"taper of knob 0 has shapes \[3\] and \[4\], must be \[4\] twice"):
+        GRU(Settings(inputs=2, hidden=2, taper=(4,)), weights=weights)
     assert [knob.name for knob in GRU(Settings(inputs=4, hidden=2)).knobs] == ["drive", "tone", "level"]

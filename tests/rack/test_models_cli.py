@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from rack import cli, models, paths
-from rack.describe import ago, described, percent, quality, size
+from rack.describe import ago, described, percent, size
+from rack.jobs import grade
 from rack.library import Library
 from rack.scan import Reader
 
@@ -141,7 +142,8 @@ def test_exporting_writes_what_another_program_reads(run, home, fixtures):
 
 
 def test_in_plain_words(home):
-    assert [quality(esr) for esr in (0.001, 0.02, 0.1, 0.9)] == ["very close", "close", "fair", "rough"]
+    words = ["very close", "close", "recognisable", "rough", "far off", ""]
+    assert [grade(esr) for esr in (0.001, 0.02, 0.1, 0.3, 0.9, None)] == words
     assert [percent(v) for v in (0.123, 1.234, 12.34)] == ["0.12 %", "1.2 %", "12 %"]
     assert [size(n) for n in (12, 1234, 123_456, 2_345_678)] == ["12 bytes", "1.2 KB", "123 KB", "2.3 MB"]
     assert [ago(0, now) for now in (5, 60, 7300, 200_000)] == ["just now", "1 minute ago", "2 hours ago", "2 days ago"]

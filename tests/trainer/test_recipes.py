@@ -14,6 +14,7 @@ from jaxmodels.convnet import ConvNet
 from jaxmodels.convolution import num_parameters
 from jaxmodels.convstack import ConvStack
 from jaxmodels.effect import first_state, hold, one_step
+from jaxmodels.recurrent import LSTM, Settings
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from jaxmodels.wavenet import WaveNet
 from jaxmodels.xla import QUICKLY
@@ -34,14 +35,18 @@ def small(kind):
         return ConvNet(ConvNet.Settings(4, (1, 2, 4)), rngs=nnx.Rngs(0))
     if kind == "conv_stack":
         return ConvStack(ConvStack.Settings(3, (4, 6, 1), 3), rngs=nnx.Rngs(0))
+    if kind == "lstm":
+        net = LSTM(Settings(3, 4, taper=(5, 2)), rngs=nnx.Rngs(0))
+        net.tapers["0"]["heard"][...] = jnp.asarray([0.0, 3.0, -2.0, 1.0, 5.0])
+        return net
     cls = {"steerable_tcn": SteerableTCN, "micro_tcn": MicroTCN}[kind]
     return cls(cls.Settings(blocks=2, width=4, kernel_size=3, dilation_growth=5), rngs=nnx.Rngs(0))
 
 
-KINDS = ["steerable_tcn", "micro_tcn", "nano", "a2_lite", "conv_net", "conv_stack"]
+KINDS = ["steerable_tcn", "micro_tcn", "nano", "a2_lite", "conv_net", "conv_stack", "lstm"]
 
 
-@pytest.mark.parametrize("kind", slow_except(["micro_tcn", "nano", "conv_net", "conv_stack"], KINDS))
+@pytest.mark.parametrize("kind", slow_except(["micro_tcn", "nano", "conv_net", "conv_stack", "lstm"], KINDS))
 def test_a_segment_with_its_past_is_what_the_network_streams(kind):
     net = small(kind)
     way = forward.of(net)
@@ -188,31 +193,25 @@ def test_every_preset_can_be_made_ready(fuzz):
 def test_an_lfo_is_a_further_input(fuzz):
     run = config.Run("x", config.Data(dry=f"{fuzz}/dry.wav", wet=f"{fuzz}/wet.wav"))
     pair = data.Pair(np.zeros(1000, np.float32), np.zeros(1000, np.float32), RATE, control=np.ones((1000, 1)))
-    net = recipes.network({"kind": "lstm", "hidden": 4}, [], 1, RATE, 0)
+    net = recipes.network({"kind": "lstm", "hidden": 4}, {}, 1, RATE, 0)
     assert [knob.name for knob in net.knobs] == ["lfo"] and net.settings.inputs == 2
     assert recipes.divided([pair], run, 10).train[0].control.shape == (800, 1)
 
 
 def test_the_comparison_network_is_as_large_as_the_papers():
-    net = recipes.network({"kind": "conv_stack"}, ["amount"], 0, RATE, 0)
+    net = recipes.network({"kind": "conv_stack"}, {"amount": np.linspace(0, 1, 11)}, 0, RATE, 0)
     assert num_parameters(net) == 26007 and [knob.name for knob in net.knobs] == ["amount"]
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
-def test_with_knots_each_gate_turns_somewhere_else_on_the_way_of_a_knob(kind):
-    plain = recipes.network({"kind": kind, "hidden": 16}, ["a", "b"], 0, RATE, 3)
-    net = recipes.network({"kind": kind, "hidden": 16, "knots": 8}, ["a", "b"], 0, RATE, 3)
-    before, after = plain.layers[0], net.layers[0]
-    np.testing.assert_array_equal(after["weight_ih"][0], before["weight_ih"][0])
-    weights = np.asarray(after["weight_ih"][1:])
-    assert np.all(np.abs(weights) == 8) and 0.3 < np.mean(weights > 0) < 0.7
-    away = np.asarray(before["bias"][...] - after["bias"][...])
-    first = np.linalg.lstsq(np.sign(weights).T, away / 8, rcond=None)[0]  # the mean of where they turn
-    np.testing.assert_allclose(first, 0.5, atol=0.15)
-    one = recipes.network({"kind": kind, "hidden": 16, "knots": 8}, ["a"], 0, RATE, 3).layers[0]
-    plain = recipes.network({"kind": kind, "hidden": 16}, ["a"], 0, RATE, 3).layers[0]
-    turns = np.sort((plain["bias"][...] - one["bias"][...]) / one["weight_ih"][1])
-    np.testing.assert_allclose(turns, (np.arange(len(turns)) + 0.5) / len(turns), atol=1e-5)
+def test_a_taper_has_a_point_where_there_is_a_recording(kind):
+    places = {"gain": np.array([0.0, 0.3, 1.0]), "tone": np.array([0.5])}
+    net = recipes.network({"kind": kind, "hidden": 4, "taper": True}, places, 1, RATE, 3)
+    assert net.settings.taper == (3, 1, 0) and [knob.name for knob in net.knobs] == ["gain", "tone", "lfo"]
+    for k, where in enumerate(places.values()):
+        for what in ("places", "heard"):
+            np.testing.assert_allclose(net.tapers[str(k)][what], where, rtol=1e-6)
+    assert recipes.network({"kind": kind, "taper": True}, {}, 1, RATE, 3).settings.taper == ()
 
 
 @pytest.mark.parametrize(
@@ -222,12 +221,11 @@ def test_with_knots_each_gate_turns_somewhere_else_on_the_way_of_a_knob(kind):
         ({"kind": "lstm", "hiden": 3}, "hiden"),
         ({"kind": "lstm", "hidden": 0}, "hidden"),
         ({"kind": "conv_stack", "widths": []}, "widths"),
-        ({"kind": "lstm", "knots": "many"}, "knots"),
-        ({"kind": "gru", "knots": -1}, "knots"),
-        ({"kind": "conv_stack", "knots": 8}, "knots"),
+        ({"kind": "lstm", "taper": "many"}, "taper = 'many': must be true or false"),
+        ({"kind": "conv_stack", "taper": True}, "taper"),
         ({"kind": "wavenet", "size": "huge"}, "size"),
     ],
 )
 def test_networks_that_cannot_be_say_why(network, said):
     with pytest.raises(config.TrainerError, match=said):
-        recipes.network(network, [], 0, RATE, 0)
+        recipes.network(network, {}, 0, RATE, 0)
