@@ -144,12 +144,12 @@ class CausalConv(nnx.Module):
 
 
 def product(weight: Float[Array, "O R"], x: Float[Array, "R T"]) -> Float[Array, "O T"]:
-    """`weight @ x` in the form that is quick inside a loop (see `by_rows`)."""
+    """`weight @ x` in the form that is quick inside a loop: for one column the compiler's own, else see `by_rows`."""
 
     def row(n, first, length):
         return lax.dynamic_slice(x, (n, first), (1, length))
 
-    return by_rows(weight, row, x.shape[1]) if x.shape[1] <= LONG_BLOCK else weight @ x
+    return by_rows(weight, row, x.shape[1]) if 1 < x.shape[1] <= LONG_BLOCK else weight @ x
 
 
 def by_rows(weight: Float[Array, "O R"], row: Callable, length: int) -> Float[Array, "O T"]:

@@ -33,6 +33,9 @@ def arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--minutes", type=float, metavar="N", help="how long at most")
     command.add_argument("--size", type=int, metavar="N", help="hidden units, or channels of a TCN")
+    command.add_argument(
+        "--taper", action="store_true", help="learn by what curve each knob is heard: for one that is not just more"
+    )
     command.add_argument("--seed", type=int, metavar="N", help="of everything that is drawn by chance")
     command.add_argument("--start-from", metavar="FILE", help="a model file to begin with")
     command.add_argument("--target-esr", type=float, metavar="X", help="stop when the validation reaches it")
@@ -83,8 +86,9 @@ def written(args: argparse.Namespace) -> Path:
     run["data"] = data
     if args.minutes:
         run["schedule"] = {"seconds": 60.0 * args.minutes}
-    if args.size:
-        run["network"] = {"width" if recipe == "steer" else "hidden": args.size}
+    network = {"width" if recipe == "steer" else "hidden": args.size} if args.size else {}
+    if network := network | ({"taper": True} if args.taper else {}):
+        run["network"] = network
     path = out.with_name(out.name + ".toml")
     try:
         path.write_text(tomlkit.dumps(run))

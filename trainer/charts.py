@@ -36,7 +36,7 @@ def panels(study: Study) -> list[Panel]:
         Panel("How it learned", learning(study.found)),
         Panel("What it sounds like, seen", heard(study)),
         Panel("What it does to test signals", answers(study)),
-        Panel("What the knobs do", steering(study)),
+        Panel("What the knobs do", tapers(study.found) + steering(study)),
     ]
     return [panel for panel in made if panel.figures]
 
@@ -244,7 +244,24 @@ _CURVES = (
 )  # fmt: skip
 
 
-# --- knobs of steered effects -----------------------------------------------------------------------------------------
+# --- knobs ------------------------------------------------------------------------------------------------------------
+
+
+def tapers(found: Found) -> list[tuple[Drawing, str]]:
+    """The curve by which a network hears a knob, where it has learned one."""
+    figures, effect = [], found.effect
+    for k, taper in getattr(effect, "tapers", {}).items():
+        name = effect.knobs[int(k)].name
+        curve = [Series("", np.asarray(taper["places"]), np.asarray(taper["heard"]), "a", dots=True)]
+        x, y = Axis(f"{name} (0 to 1)", 0, 1), Axis("heard by the network")
+        figures.append((lines(f"taper-{int(k) + 1}", f"Taper of {name}", curve, x, y), _TAPER_WORDS))
+    return figures
+
+
+_TAPER_WORDS = (
+    "What the network hears of the knob at each place that was recorded: places of one height sound alike, however far "
+    "apart they lie on the knob."
+)
 
 
 def steering(study: Study) -> list[tuple[Drawing, str]]:

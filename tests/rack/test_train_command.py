@@ -39,7 +39,8 @@ def test_options_become_a_run_file(tmp_path, monkeypatch):
 )
 def test_the_recipe_follows_from_the_recordings(tmp_path, monkeypatch, words, recipe):
     monkeypatch.chdir(tmp_path)
-    assert config.load(train.written(parsed("--out", "m.nafx", *words))).recipe == recipe
+    run = config.load(train.written(parsed("--out", "m.nafx", "--taper", *words)))
+    assert run.recipe == recipe and run.network == {"taper": True}
 
 
 def test_a_model_file_is_needed():

@@ -18,7 +18,7 @@ from jaxmodels import inspect, save
 from jaxmodels.effect import Knob
 from jaxmodels.recurrent import LSTM
 from jaxmodels.tcn import SteerableTCN
-from trainer import answers, charts, config, examine, finish, journal, metrics, report, runs, signals
+from trainer import answers, charts, config, examine, figures, finish, journal, metrics, report, runs, signals
 from trainer.config import TrainerError
 from trainer.data import Pair
 from trainer.train import train
@@ -285,6 +285,16 @@ def test_errors_over_the_knob_are_those_of_the_last_part(tmp_path):
     assert charts.errors_by_knob(found({"data": rows, "metrics": parts})) == [(0.0, 0.1), (0.5, 0.2), (1.0, 0.3)]
     for wrong in ({}, {"data": 3, "metrics": []}, {"data": [3, {}], "metrics": {"test": 1}}):
         assert charts.errors_by_knob(found(wrong)) == []
+
+
+def test_a_taper_is_drawn_over_its_knob(tmp_path):
+    net = LSTM(LSTM.Settings(3, 4, taper=(3, 0)), rngs=nnx.Rngs(0))
+    net.tapers["0"]["heard"][...] = np.float32([0.5, -2.0, 1.0])
+    found = runs.Found("n", tmp_path, None, net, None, [], (), False)
+    ((drawing, words),) = charts.tapers(found)
+    dots = [mark for mark in drawing.marks if isinstance(mark, figures.Dot)]
+    assert drawing.name == "taper-1" and drawing.title == "Taper of drive" and len(dots) == 3 and "alike" in words
+    assert charts.tapers(found._replace(effect=None)) == []
 
 
 # --- what a run leaves ------------------------------------------------------------------------------------------------
