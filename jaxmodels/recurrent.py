@@ -277,7 +277,7 @@ def _tapers(settings: Settings, knobs: tuple[Knob, ...], weights: Weights) -> nn
     for k, points in enumerate(settings.taper):
         if points:
             even = np.linspace(0, 1, points, dtype=np.float32)
-            places, values = weights.tapers.get(k) or Taper(even, np.asarray(knobs[k].value(even)))
+            places, values = weights.tapers.get(k) or Taper(even, knobs[k].value(even))
             if not np.shape(places) == np.shape(values) == (points,):
                 shapes = list(np.shape(places)), list(np.shape(values))
                 raise ValueError(f"taper of knob {k} has shapes {shapes[0]} and {shapes[1]}, must be {[points]} twice")
