@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -302,15 +302,15 @@ def straightened(network: LSTM | GRU) -> LSTM | GRU:
     """The network without tapers: such a knob runs evenly from the least to the greatest of what its taper made."""
     if not network.tapers:
         return network
-    layers = [Layer(**{name: _array(weight) for name, weight in layer.items()}) for layer in network.layers]
-    weight_ih, bias = layers[0].weight_ih, layers[0].bias
+    layers = [Layer(*(_array(layer[name]) for name in Layer._fields)) for layer in network.layers]
+    weight_ih, bias = jnp.asarray(layers[0].weight_ih), jnp.asarray(layers[0].bias)
     for k, taper in network.tapers.items():
         knob, values, row = network.knobs[int(k)], taper["heard"][...], weight_ih[1 + int(k)]
         steep = (values.max() - values.min()) / (knob.high - knob.low)
         weight_ih = weight_ih.at[1 + int(k)].set(steep * row)
         bias = bias + (values.min() - steep * knob.low) * row
     layers[0] = layers[0]._replace(weight_ih=weight_ih, bias=bias)
-    weights = Weights(layers, network.head[...], _array(network.head_bias), network.initial[...])
+    weights = Weights(layers, _array(network.head), _array(network.head_bias), _array(network.initial))
     straight = replace(network.settings, taper=())
     return type(network)(straight, knobs=network.knobs, sample_rate=network.sample_rate, weights=weights)
 
@@ -393,7 +393,7 @@ def _step(box, cell, state, x, knobs):
     return y + x if box.settings.skip else y, jnp.stack(after)
 
 
-def _array(weight):
+def _array(weight) -> Any:
     return None if weight is None else weight[...]
 
 

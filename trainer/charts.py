@@ -250,6 +250,8 @@ _CURVES = (
 def tapers(found: Found) -> list[tuple[Drawing, str]]:
     """The curve by which a network hears a knob, where it has learned one."""
     figures, effect = [], found.effect
+    if effect is None:
+        return figures
     for k, taper in getattr(effect, "tapers", {}).items():
         name = effect.knobs[int(k)].name
         curve = [Series("", np.asarray(taper["places"]), np.asarray(taper["heard"]), "a", dots=True)]

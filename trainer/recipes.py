@@ -236,9 +236,8 @@ def network(settings: dict[str, Any], places: Mapping[str, np.ndarray], controls
         if made:
             raise TrainerError("network: a wavenet is trained without knobs here; use lstm, gru or a TCN")
         return cls(WAVENETS[size], sample_rate=rate, rngs=rngs)
-    if kind == "conv_net":
-        own = {}
-    else:
+    own: dict[str, Any] = {}
+    if kind != "conv_net":
         own = {"inputs": 1 + len(made)} if kind in COLUMNS else {"controls": max(1, len(made))}
     if taper and places:
         own["taper"] = (*map(len, places.values()), *[0] * controls)
