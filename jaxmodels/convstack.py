@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from .convolution import CausalConv, extend, steady, torch_uniform
-from .effect import Knob, default_positions
+from .effect import Knob, default_positions, knob_values
 from .settings import setting
 
 PRELU_SLOPE = 0.25  # PyTorch's first value
@@ -61,7 +61,7 @@ class ConvStack(nnx.Module):
         column, state = jnp.zeros(1), []
         if self.knobs:
             stand = jnp.asarray(default_positions(self)) if knobs is None else knobs
-            column = jnp.concatenate([column, *(knob.value(stand[k : k + 1]) for k, knob in enumerate(self.knobs))])
+            column = jnp.concatenate([column, knob_values(self.knobs, stand)])
         for n, conv in enumerate(self.convs):
             state.append(steady(column, conv.lookback))
             column = self._bent(n, conv.constant(column))
@@ -69,9 +69,8 @@ class ConvStack(nnx.Module):
 
     def step(self, state, x, knobs):
         """A block `[T, 1]` and knob positions `[T, K]`."""
-        columns = [knob.value(knobs[:, k : k + 1]) for k, knob in enumerate(self.knobs)]
-        held = [jnp.broadcast_to(column, x.shape) for column in columns]
-        signal, after = jnp.concatenate([x, *held], axis=1).T, []
+        held = jnp.broadcast_to(knob_values(self.knobs, knobs), (len(x), len(self.knobs)))
+        signal, after = jnp.concatenate([x, held], axis=1).T, []
         for n, (conv, past) in enumerate(zip(self.convs, state, strict=True)):
             window = extend(past, signal)
             after.append(window.after)

@@ -132,6 +132,12 @@ def positions(effect: Effect, values: dict[str, float]) -> Float[np.ndarray, " K
     return found
 
 
+def knob_values(knobs: Sequence[Knob], positions: Float[Array, "... K"]) -> Float[Array, "... K"]:
+    """What the positions of some knobs are in their units."""
+    columns = [knob.value(positions[..., k : k + 1]) for k, knob in enumerate(knobs)]
+    return jnp.concatenate(columns, axis=-1) if columns else positions
+
+
 def hold(knobs: Float[Array, " K"], length: int) -> Knobs:
     """Knobs that stand still for a block of `length` samples."""
     return jnp.broadcast_to(jnp.asarray(knobs, jnp.float32), (length, len(knobs)))

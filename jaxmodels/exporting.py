@@ -48,9 +48,6 @@ def export(path: str | os.PathLike, effect: Effect, family: str, *, facts: Facts
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(effect)):
         raise ModelFileError(f"{path.name}: not written: a weight is not finite; go back to an earlier checkpoint")
     notes = _refused_or_noted(path, effect, family, facts)
-    for k in effect.tapers:
-        straight = "the file cannot hold; there the knob runs straight through all that the taper makes of it"
-        notes.append(f"knob {effect.knobs[int(k)].name} has a learned taper, which {straight}")
     effect = straightened(effect)
     write = {"aidax": aidax.write, "guitarml": guitarml.write, "rtneural": keras.write}[family]
     document = write(effect, facts) if family == "aidax" else write(effect)  # type: ignore[call-arg]
@@ -89,6 +86,9 @@ def _refused_or_noted(path: Path, effect: LSTM | GRU, family: str, facts: Facts 
         notes.append(f"the file does not tell its {rate} Hz; put them into its name (..._{rate}.json)")
     if settings.fast_tanh:
         notes.append("the file does not tell that it was made with NAM's fast tanh; others play the exact one")
+    for k in effect.tapers:
+        straight = "the file cannot hold; there the knob runs straight through all that the taper makes of it"
+        notes.append(f"knob {effect.knobs[int(k)].name} has a learned taper, which {straight}")
     if np.asarray(effect.initial[...]).any():
         notes.append("the file does not hold the state that the network starts in; others start from silence")
     if facts and family != "aidax":

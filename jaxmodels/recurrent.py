@@ -4,8 +4,7 @@ Both compute `y = Linear(rnn([x, knobs])) + x`, in PyTorch's maths. A `lax.scan`
 time and becomes one native loop, so its inside is written for the vector units: products row by row, gates with one
 division each, and the inputs' share made where it is needed (reading it from a table costs more than making it).
 
-What a network hears of a knob may go through a taper, a curve that is learned with its weights (as a potentiometer's
-says how its resistance follows the turn): an effect that follows its knob up and down again needs no bent gates then.
+What a network hears of a knob may go through a learned curve (see `taper`).
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from . import rational
+from . import rational, taper
 from .activations import fast_tanh
 from .effect import Knob, when_moving
 from .settings import setting
+from .taper import Taper, heard
 
 Tensor = Array | np.ndarray
-MOST_POINTS = 1000  # of a taper
 WHOLE, GROUP = 16, 8  # rows of a product inside the scan: so many are written out, more go in groups
 
 
@@ -53,13 +52,6 @@ class Layer(NamedTuple):
     weight_hh: Float[Tensor, "H GH"]
     bias: Float[Tensor, " GH"]
     bias_hn: Float[Tensor, " H"] | None = None  # GRU only: the bias of n that the reset gate scales
-
-
-class Taper(NamedTuple):
-    """The curve by which a network hears a knob: lines between N points. Beyond the first and the last it stands."""
-
-    places: Float[Tensor, " N"]  # positions of the knob, rising
-    heard: Float[Tensor, " N"]
 
 
 class Weights(NamedTuple):
@@ -108,7 +100,7 @@ class LSTM(nnx.Module):
         self.settings, self.sample_rate, self.knobs = settings, sample_rate, _checked(settings, knobs)
         weights = _draw(settings, self.gates, rngs or nnx.Rngs(0)) if weights is None else weights
         self.layers, self.head, self.head_bias, self.initial = _variables(settings, self.states, weights)
-        self.tapers = _tapers(settings, self.knobs, weights)
+        self.tapers = taper.variables(settings.taper, self.knobs, weights.tapers)
 
     def initial_state(self, knobs=None):
         return jnp.copy(self.initial[...])  # a state is donated, the weights stay
@@ -143,7 +135,7 @@ class GRU(nnx.Module):
         self.settings, self.sample_rate, self.knobs = settings, sample_rate, _checked(settings, knobs)
         weights = _draw(settings, self.gates, rngs or nnx.Rngs(0)) if weights is None else weights
         self.layers, self.head, self.head_bias, self.initial = _variables(settings, self.states, weights)
-        self.tapers = _tapers(settings, self.knobs, weights)
+        self.tapers = taper.variables(settings.taper, self.knobs, weights.tapers)
 
     def initial_state(self, knobs=None):
         return jnp.copy(self.initial[...])  # a state is donated, the weights stay
@@ -253,10 +245,7 @@ def _checked(settings: Settings, knobs: tuple[Knob, ...] | None) -> tuple[Knob, 
     knobs = default_knobs(settings.inputs) if knobs is None else tuple(knobs)
     if len(knobs) != settings.inputs - 1:
         raise ValueError(f"a network of {settings.inputs} inputs has {settings.inputs - 1} knobs, not {len(knobs)}")
-    counts = settings.taper
-    if counts and (len(counts) != len(knobs) or not all(type(n) is int and 0 <= n <= MOST_POINTS for n in counts)):
-        what = f"must be numbers of 0 to {MOST_POINTS}, one for each of {len(knobs)} knobs, or none at all"
-        raise ValueError(f"a network with taper = {list(counts)}: {what}")
+    taper.check(settings.taper, knobs)
     return knobs
 
 
@@ -271,41 +260,14 @@ def _variables(settings: Settings, states: int, weights: Weights):
     return nnx.List(layers), _param(weights.head), _param(weights.head_bias), start
 
 
-def _tapers(settings: Settings, knobs: tuple[Knob, ...], weights: Weights) -> nnx.Dict:
-    """The knobs' curves; evenly spaced points on straight lines where the weights have none."""
-    found = {}
-    for k, points in enumerate(settings.taper):
-        if points:
-            even = np.linspace(0, 1, points, dtype=np.float32)
-            places, values = weights.tapers.get(k) or Taper(even, knobs[k].value(even))
-            if not np.shape(places) == np.shape(values) == (points,):
-                shapes = list(np.shape(places)), list(np.shape(values))
-                raise ValueError(f"taper of knob {k} has shapes {shapes[0]} and {shapes[1]}, must be {[points]} twice")
-            places = nnx.Variable(jnp.asarray(places, jnp.float32))
-            found[str(k)] = nnx.Dict(places=places, heard=_param(values))
-    return nnx.Dict(found)
-
-
-def heard(network: LSTM | GRU, positions: Float[Array, "... K"]) -> Float[Array, "... K"]:
-    """What a network hears of its knobs: their values, or what their tapers make of them."""
-
-    def one(k: int, knob: Knob, position):
-        if taper := network.tapers.get(str(k)):
-            return jnp.interp(position, taper["places"][...], taper["heard"][...])
-        return knob.value(position)
-
-    values = [one(k, knob, positions[..., k : k + 1]) for k, knob in enumerate(network.knobs)]
-    return jnp.concatenate(values, axis=-1) if values else positions
-
-
 def straightened(network: LSTM | GRU) -> LSTM | GRU:
     """The network without tapers: such a knob runs evenly from the least to the greatest of what its taper made."""
     if not network.tapers:
         return network
     layers = [Layer(*(_array(layer[name]) for name in Layer._fields)) for layer in network.layers]
     weight_ih, bias = jnp.asarray(layers[0].weight_ih), jnp.asarray(layers[0].bias)
-    for k, taper in network.tapers.items():
-        knob, values, row = network.knobs[int(k)], taper["heard"][...], weight_ih[1 + int(k)]
+    for k, curve in network.tapers.items():
+        knob, values, row = network.knobs[int(k)], curve["heard"][...], weight_ih[1 + int(k)]
         steep = (values.max() - values.min()) / (knob.high - knob.low)
         weight_ih = weight_ih.at[1 + int(k)].set(steep * row)
         bias = bias + (values.min() - steep * knob.low) * row

@@ -20,7 +20,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from .convolution import CausalConv, product, torch_uniform
-from .effect import Knob, when_moving
+from .effect import Knob, knob_values, when_moving
 from .film import FilmBlock, once_round, receptive_field, run, silent_pasts
 from .settings import setting
 
@@ -328,7 +328,7 @@ def compressor_knobs(controls: int = 2) -> tuple[Knob, ...]:
 
 def _values(effect, positions: Float[Array, "T K"]) -> Float[Array, "K T"]:
     """The knobs' values, a row a knob."""
-    return jnp.concatenate([knob.value(positions[None, :, i]) for i, knob in enumerate(effect.knobs)])
+    return knob_values(effect.knobs, positions).T
 
 
 def _one_row(effect, knobs) -> Float[Array, "1 K"]:

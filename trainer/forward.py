@@ -19,7 +19,8 @@ from jaxtyping import Array
 from jaxmodels import bptt, wavenet_config
 from jaxmodels.convstack import ConvStack
 from jaxmodels.effect import Effect
-from jaxmodels.recurrent import GRU, LSTM, heard
+from jaxmodels.recurrent import GRU, LSTM
+from jaxmodels.taper import heard
 from jaxmodels.tcn import MicroTCN, SteerableTCN
 from jaxmodels.wavenet import WaveNet
 

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from jaxmodels.effect import knob_values
+
 PLAIN = ("NHC", "HIO", "NHC")
 SHARE = 0.7  # of a signal that goes past a block, where both ways together have a root mean square near one
 NARROW = 64  # taps times channels: up to here a product of taps side by side beats the library's convolution
@@ -40,22 +42,16 @@ def micro(effect, x, held: bool = False):
 
 def stack(effect, x):
     """A `ConvStack`: `[B, receptive_field - 1 + T, 1 + K] -> [B, T]`."""
-    signal = columns(effect, x)
+    signal = jnp.concatenate([x[..., :1], knob_values(effect.knobs, x[..., 1:])], axis=-1)
     for n, conv in enumerate(effect.convs):
         heard = convolve(signal, conv.weight[...].transpose(2, 1, 0), 1) + conv.bias[...][None, None]
         signal = _bent(heard, effect.slopes[n : n + 1])
     return signal[..., 0]
 
 
-def columns(effect, x):
-    """What a network hears that has knobs as inputs: the audio, and each knob's value in place of its position."""
-    values = [knob.value(x[..., 1 + k : 2 + k]) for k, knob in enumerate(effect.knobs)]
-    return jnp.concatenate([x[..., :1], *values], axis=-1)
-
-
 def _values(effect, x):
     """The knobs' values at the first sample, `[B, K]`."""
-    return jnp.concatenate([knob.value(x[:, 0, 1 + k : 2 + k]) for k, knob in enumerate(effect.knobs)], axis=1)
+    return knob_values(effect.knobs, x[:, 0, 1:])
 
 
 # --- how they begin ---------------------------------------------------------------------------------------------------

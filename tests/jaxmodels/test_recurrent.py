@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 
 from jaxmodels.effect import Knob, PerChannel, apply
-from jaxmodels.recurrent import GRU, LSTM, Layer, Settings, Taper, Weights, from_torch, heard
+from jaxmodels.recurrent import GRU, LSTM, Layer, Settings, Weights, from_torch
+from jaxmodels.taper import Taper, heard
 from jaxmodels.xla import QUICKLY
 
 
