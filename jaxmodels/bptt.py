@@ -80,7 +80,7 @@ def _layer(maths, weights, state: tuple, x):
 def _cell(maths, bias_hn, state, z, u):
     """The state after a sample; `z` is the input's share of the gates, `u` the hidden state's."""
     cell, tanh, sigmoid = maths
-    return cell(state, z, lambda start, _: start + u, bias_hn, tanh, sigmoid)[0]
+    return cell(state, z, lambda start, _: start + u, bias_hn, tanh, sigmoid, axis=-1)[0]
 
 
 def _shares(weights, x):

@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Int
 from ..assets import assets_folder
 from ..effect import Knob
 from ..settings import setting
+from .fourier import irfft_end, rfft
 from .gain import amplitude
 
 PARTITION = 256  # P, samples
@@ -169,10 +170,8 @@ class Convolver(nnx.Module):
     def _period(self, window, edge, sums, _):
         """F(n), and the tail of the period that begins at the edge."""
         seen = lax.dynamic_slice_in_dim(window, edge, 2 * PARTITION, axis=1)
-        spectrum = jnp.fft.rfft(seen)
-        spectrum = jnp.stack([spectrum.real, spectrum.imag])
-        re, im = sums + _product(spectrum, self.tail[0])
-        return spectrum, jnp.fft.irfft(lax.complex(re, im))[:, PARTITION:]
+        spectrum = rfft(seen)
+        return spectrum, irfft_end(sums + _product(spectrum, self.tail[0]))
 
     def _share(self, spectra, newest, share, sums):
         """One share more of the next period's tail spectrum; the first one starts from nothing."""

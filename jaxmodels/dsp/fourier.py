@@ -1,0 +1,69 @@
+"""Fourier transforms of real signals as products of matrices, for the inside of a program that is one kernel.
+
+XLA hands an FFT to a library, and a loop that calls one is no longer compiled as a whole: everything beside it goes to
+the runtime operation by operation, and to other threads. A transform of N = 16 M samples in two steps (Cooley and
+Tukey, 1965) multiplies by matrices of 16 and M; at 512 samples it costs what the library does.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..convolution import product
+
+ROOTS = 16  # of the first step
+
+Spectrum = Float[Array, "2 C N/2+1"]  # real and imaginary parts
+
+
+def rfft(x: Float[Array, "C N"]) -> Spectrum:
+    """The spectrum of each of C real signals, as `numpy.fft.rfft`; N is a multiple of 32."""
+    return jnp.stack([_forward(row) for row in x], axis=1)
+
+
+def irfft_end(spectrum: Spectrum) -> Float[Array, "C N/2"]:
+    """The second half of each of the signals that have these spectra, as `numpy.fft.irfft`."""
+    return jnp.stack([_backward(spectrum[:, n]) for n in range(spectrum.shape[1])])
+
+
+# Sample n = M a + b, bin k = r + 16 s, so that exp(2 pi i n k / N) is the product of exp(2 pi i a r / 16),
+# exp(2 pi i b r / N) and exp(2 pi i b s / M): a step over a, a twist, and a step over b; backwards over s and r.
+
+
+def _forward(x: Float[Array, " N"]) -> Float[Array, "2 N/2+1"]:
+    over_a, twist, over_b, _, _ = _matrices(len(x))
+    rows = len(x) // ROOTS
+    re, im = product(x.reshape(ROOTS, rows).T, over_a).reshape(rows, 2, ROOTS).swapaxes(0, 1)  # [b, r]
+    twisted = jnp.concatenate([re * twist[0] + im * twist[1], im * twist[0] - re * twist[1]])
+    return product(over_b.T, twisted).reshape(2, -1)[:, : len(x) // 2 + 1]  # [s, r]
+
+
+def _backward(spectrum: Float[Array, "2 N/2+1"]) -> Float[Array, " N/2"]:
+    samples = 2 * (spectrum.shape[1] - 1)
+    rows = samples // ROOTS
+    _, twist, over_s, over_r, scale = _matrices(samples)
+    padded = jnp.pad(spectrum, ((0, 0), (0, ROOTS - 1))).reshape(2, -1, ROOTS) * scale  # [s, r]
+    re, im = product(over_s, padded.reshape(-1, ROOTS)).reshape(2, rows, ROOTS)  # [b, r]
+    twisted = jnp.concatenate([re * twist[0] - im * twist[1], im * twist[0] + re * twist[1]], axis=1)
+    return product(twisted, over_r).T.reshape(-1)  # [a, b]
+
+
+@cache
+def _matrices(samples: int) -> tuple[np.ndarray, ...]:
+    """Of a transform: the steps and the twist as above, and by what a bin counts for a real signal."""
+    rows = samples // ROOTS
+    a, b, r, s = np.arange(ROOTS), np.arange(rows), np.arange(ROOTS), np.arange(rows // 2 + 1)
+    turn = np.exp(2j * np.pi * np.outer(a, r) / ROOTS)
+    over_a = np.concatenate([turn.real, -turn.imag], axis=1)
+    twist = np.exp(2j * np.pi * np.outer(b, r) / samples)
+    turn_b = np.exp(2j * np.pi * np.outer(b, s) / rows)
+    over_b = np.block([[turn_b.real, -turn_b.imag], [turn_b.imag, turn_b.real]])
+    late = turn[ROOTS // 2 :].T
+    over_r = np.concatenate([late.real, -late.imag])
+    scale = np.full((1, len(s), ROOTS), 2 / samples)
+    scale[0, [0, -1], 0] = 1 / samples  # the first and the last bin have no mirror
+    return tuple(m.astype(np.float32) for m in (over_a, np.stack([twist.real, twist.imag]), over_b, over_r, scale))
