@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import jaxprs_in_params
 
-LARGE_PRODUCT = 1 << 15  # multiplications; a larger product of matrices is better off in the library
+LARGE_PRODUCT = 1 << 16  # multiplications; a larger product of matrices is better off in the library
 
 
 def as_one_loop(step, states, x):

@@ -25,6 +25,7 @@ from rack.engine.program import Loader
 from rack.protocol import BoxSpec, Build, Built, Failed, Fuse, Fused, Line, Placed, WorkshopReady
 from rack.workshop import catalogue, programs
 from rack.workshop.build import OnTheSide, Workshop, serve
+from rack.workshop.loop import has_large_product
 from rack.workshop.row import KNOBS, Layout, check, glide, initial_state, prepare, row_step
 
 RATE = 48000
@@ -109,6 +110,18 @@ def test_a_row_is_its_boxes_in_series():
     y, _, _ = row_step(boxes, RATE, states, x, x, jnp.asarray(targets))
     expected = apply(boxes[1], apply(boxes[0], x), hold(jnp.array([0.75]), 128))
     np.testing.assert_allclose(y, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("block", [64, 512])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("kind", BOXES)
+def test_a_box_has_nothing_that_the_compiler_leaves_to_a_library(kind, channels, block):
+    """A program that calls a library is many kernels, and the callback then waits for a thread of the runtime's."""
+    box = make(kind, channels=channels)
+    state, x = ring.pack(box.initial_state(), block), jnp.zeros((block, channels))
+    knobs = jnp.zeros((block, len(box.knobs)))
+    assert not has_large_product(box.step, state, x, knobs)
+    assert "fft" not in str(jax.make_jaxpr(box.step)(state, x, knobs))
 
 
 def test_a_box_with_too_many_knobs_is_refused():
