@@ -14,6 +14,7 @@ signal gives the same output.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ..assets import assets_folder
+from ..convolution import by_rows
 from ..effect import Knob
 from ..settings import setting
 from .fourier import irfft_end, rfft
@@ -141,12 +143,7 @@ class Convolver(nnx.Module):
         x, length = x_and_length
         since = state.since
         window = jnp.concatenate([state.past, x], axis=1)
-        near = window[:, PARTITION + 1 :]
-        head = self.head[:, : PARTITION - 1 + x.shape[1], : x.shape[1]]
-        y = jnp.zeros_like(x)
-        for at in range(0, near.shape[1], CHUNK):  # in pieces: float32 adds up hundreds of products with a loud error
-            some, rows = near[:, at : at + CHUNK], head[:, at : at + CHUNK]
-            y = y + (some @ rows[0] if len(head) == 1 else jnp.einsum("cw,cwt->ct", some, rows))
+        y = self._head(window[:, PARTITION + 1 :], x.shape[1])
 
         edge = jnp.bitwise_and(-since, CHUNK - 1)  # samples from the chunk's start to the next boundary
         share = jnp.bitwise_and((since + edge) // CHUNK, SHARES - 1)
@@ -166,6 +163,19 @@ class Convolver(nnx.Module):
         since = jnp.bitwise_and(since + length, PARTITION - 1)
         past = lax.dynamic_slice_in_dim(window, length, 2 * PARTITION, axis=1)
         return CabState(since, past, spectra, newest, sums, tail), y
+
+    def _head(self, near, length):
+        """What the first P taps give, of the samples that they reach."""
+
+        def row(channel, at, n, first, length):
+            return lax.dynamic_slice(self.head, (channel, at + n, first), (1, 1, length))[0]
+
+        pieces = []
+        for at in range(0, near.shape[1], CHUNK):  # float32 adds up hundreds of products with a loud error
+            shares = jnp.split(near[:, at : at + CHUNK], len(self.head))
+            each = [by_rows(share, partial(row, channel, at), length) for channel, share in enumerate(shares)]
+            pieces.append(jnp.concatenate(each))
+        return sum(pieces[1:], pieces[0])
 
     def _period(self, window, edge, sums, _):
         """F(n), and the tail of the period that begins at the edge."""

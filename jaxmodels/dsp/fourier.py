@@ -36,34 +36,31 @@ def irfft_end(spectrum: Spectrum) -> Float[Array, "C N/2"]:
 
 def _forward(x: Float[Array, " N"]) -> Float[Array, "2 N/2+1"]:
     over_a, twist, over_b, _, _ = _matrices(len(x))
-    rows = len(x) // ROOTS
-    re, im = product(x.reshape(ROOTS, rows).T, over_a).reshape(rows, 2, ROOTS).swapaxes(0, 1)  # [b, r]
-    twisted = jnp.concatenate([re * twist[0] + im * twist[1], im * twist[0] - re * twist[1]])
-    return product(over_b.T, twisted).reshape(2, -1)[:, : len(x) // 2 + 1]  # [s, r]
+    re, im = product(over_a, x.reshape(ROOTS, -1)).reshape(2, ROOTS, -1)  # [r, b]
+    twisted = jnp.concatenate([re * twist[0] + im * twist[1], im * twist[0] - re * twist[1]], axis=1)
+    return product(twisted, over_b).T.reshape(2, -1)[:, : len(x) // 2 + 1]  # [s, r]
 
 
 def _backward(spectrum: Float[Array, "2 N/2+1"]) -> Float[Array, " N/2"]:
-    samples = 2 * (spectrum.shape[1] - 1)
-    rows = samples // ROOTS
-    _, twist, over_s, over_r, scale = _matrices(samples)
+    _, twist, over_b, over_r, scale = _matrices(2 * (spectrum.shape[1] - 1))
     padded = jnp.pad(spectrum, ((0, 0), (0, ROOTS - 1))).reshape(2, -1, ROOTS) * scale  # [s, r]
-    re, im = product(over_s, padded.reshape(-1, ROOTS)).reshape(2, rows, ROOTS)  # [b, r]
-    twisted = jnp.concatenate([re * twist[0] - im * twist[1], im * twist[0] + re * twist[1]], axis=1)
-    return product(twisted, over_r).T.reshape(-1)  # [a, b]
+    re, im = product(padded.reshape(-1, ROOTS).T, over_b.T).reshape(ROOTS, 2, -1).swapaxes(0, 1)  # [r, b]
+    twisted = jnp.concatenate([re * twist[0] - im * twist[1], im * twist[0] + re * twist[1]])
+    return product(over_r, twisted).reshape(-1)  # [a, b]
 
 
 @cache
 def _matrices(samples: int) -> tuple[np.ndarray, ...]:
-    """Of a transform: the steps and the twist as above, and by what a bin counts for a real signal."""
+    """Of a transform: the step over a, the twist, the step over b or s, the one over r, and what a bin counts for."""
     rows = samples // ROOTS
     a, b, r, s = np.arange(ROOTS), np.arange(rows), np.arange(ROOTS), np.arange(rows // 2 + 1)
-    turn = np.exp(2j * np.pi * np.outer(a, r) / ROOTS)
-    over_a = np.concatenate([turn.real, -turn.imag], axis=1)
-    twist = np.exp(2j * np.pi * np.outer(b, r) / samples)
+    turn = np.exp(2j * np.pi * np.outer(r, a) / ROOTS)
+    over_a = np.concatenate([turn.real, -turn.imag])
+    twist = np.exp(2j * np.pi * np.outer(r, b) / samples)
     turn_b = np.exp(2j * np.pi * np.outer(b, s) / rows)
     over_b = np.block([[turn_b.real, -turn_b.imag], [turn_b.imag, turn_b.real]])
-    late = turn[ROOTS // 2 :].T
-    over_r = np.concatenate([late.real, -late.imag])
+    late = turn.T[ROOTS // 2 :]
+    over_r = np.concatenate([late.real, -late.imag], axis=1)
     scale = np.full((1, len(s), ROOTS), 2 / samples)
     scale[0, [0, -1], 0] = 1 / samples  # the first and the last bin have no mirror
     return tuple(m.astype(np.float32) for m in (over_a, np.stack([twist.real, twist.imag]), over_b, over_r, scale))
