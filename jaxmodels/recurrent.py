@@ -31,8 +31,8 @@ from .settings import setting
 from .taper import Taper, heard
 
 Tensor = Array | np.ndarray
-WHOLE, GROUP = 16, 8  # rows of a product inside the scan: so many are written out, more go in groups
 LANES = 8  # units of a layer are filled up to a multiple of this with silent ones: a rest costs more than a vector
+GROUPS = 16, 8  # rows of a product inside the scan that are written out at once
 
 
 @dataclass(frozen=True)
@@ -312,25 +312,23 @@ def _add_product(total, vector, matrix):
     """`total [N, 1]` plus the sum of the rows of `matrix [M, N, 1]` times `vector [M, 1]`; for the inside of a scan.
 
     A row after the other is added to the whole of the total: the form of a product that XLA compiles well inside a
-    loop. Up to WHOLE rows are written out, in four sums that do not wait for one another; more go in groups. Where
-    a derivative is wanted it is a plain product: the sums, written out, would take minutes and gigabytes to compile.
+    loop. Up to 16 rows are written out, in four sums that do not wait for one another; more go in groups. Where a
+    derivative is wanted it is a plain product: the sums, written out, would take minutes and gigabytes to compile.
     """
-    rows, values = len(vector), vector[..., None]
-    written = rows if rows <= WHOLE else rows % GROUP
-    sums = [total, *[jnp.zeros_like(total)] * (min(written, 4) - 1)]
-    for n in range(written):
-        sums[n % 4] = sums[n % 4] + values[n] * matrix[n]
-    total = sum(sums[1:], sums[0])
-    if rows == written:
-        return total
-    groups = [part[written:].reshape(-1, GROUP, *part.shape[1:]) for part in (values, matrix)]
+    rows = len(vector)
+    group = rows if rows <= max(GROUPS) else next(n for n in GROUPS if rows % n == 0)
+    vectors, matrices = vector.reshape(-1, group, 1, 1), matrix.reshape(-1, group, *matrix.shape[1:])
 
-    def add_group(total, group):
-        for value, row in zip(*group, strict=True):
-            total = total + value * row
-        return total, None
+    def add_group(k, total):
+        sums = [total, *[jnp.zeros_like(total)] * (min(group, 4) - 1)]
+        for n in range(group):
+            value, row = (
+                lax.dynamic_slice(part, (k, n, 0, 0), (1, 1, *part.shape[2:]))[0, 0] for part in (vectors, matrices)
+            )
+            sums[n % 4] = sums[n % 4] + value * row
+        return sum(reversed(sums[:-1]), sums[-1])  # the greatest comes last: less is rounded away
 
-    return lax.scan(add_group, total, tuple(groups))[0]
+    return add_group(0, total) if rows == group else lax.fori_loop(0, rows // group, add_group, total)
 
 
 @_add_product.defjvp
@@ -347,34 +345,38 @@ def _fast_sigmoid(x):
 
 def _step(box, cell, state, x, knobs):
     values = when_moving(partial(heard, box), knobs) if box.tapers else heard(box, knobs)
-    signal, after, hidden = jnp.concatenate([x, values], axis=1), [], box.settings.hidden
+    inputs, hidden = box.settings.inputs, box.settings.hidden
+    more, after = -hidden % LANES, []
+    signal = _filled(jnp.concatenate([x, values], axis=1), -inputs % LANES if inputs > max(GROUPS) else 0)
     for layer, before in zip(box.layers, state, strict=True):
-        columns = _columns(layer, box.gates, -hidden % LANES)
+        columns = _columns(layer, box.gates, signal.shape[1], more)
 
         def one(state, row, columns=columns):
             weight_ih, weight_hh, bias, bias_hn = columns
             z = _add_product(bias, row, weight_ih)
             return cell(state, z, partial(_add_product, matrix=weight_hh), bias_hn, *_nonlinear(box))
 
-        last, signal = lax.scan(one, tuple(_filled(before, -hidden % LANES)[..., None]), signal[..., None])
-        signal = signal[:, :hidden, 0]
+        last, signal = lax.scan(one, tuple(_filled(before, more)[..., None]), signal[..., None])
+        signal = signal[..., 0]
         after.append(jnp.stack(last)[:, :hidden, 0])
-    y = signal @ box.head[...]
+    y = signal[:, :hidden] @ box.head[...]
     if box.head_bias is not None:
         y = y + box.head_bias[...][None, :]
     return y + x if box.settings.skip else y, jnp.stack(after)
 
 
-def _columns(layer, gates, more):
-    """A layer's tensors as a scan wants them, `[..., G (H + more), 1]`: the units that are added stay silent."""
+def _columns(layer, gates, inputs, more):
+    """A layer's tensors as a scan wants them, `[rows, G (H + more), 1]`: what is added is zero, and stays silent."""
 
     def columns(tensor, gates):
-        units = tensor[...].reshape(*tensor.shape[:-1], gates, -1)
+        units = tensor.reshape(*tensor.shape[:-1], gates, -1)
         return _filled(units, more).reshape(*tensor.shape[:-1], -1, 1)
 
-    rows = jnp.pad(layer.weight_hh[...], ((0, more), (0, 0)))
-    bias_hn = None if layer.bias_hn is None else columns(layer.bias_hn, 1)
-    return columns(layer.weight_ih, gates), columns(rows, gates), columns(layer.bias, gates), bias_hn
+    weight_ih, weight_hh = layer.weight_ih[...], layer.weight_hh[...]
+    weight_ih = jnp.pad(weight_ih, ((0, inputs - len(weight_ih)), (0, 0)))
+    weight_hh = jnp.pad(weight_hh, ((0, more), (0, 0)))
+    bias_hn = None if layer.bias_hn is None else columns(layer.bias_hn[...], 1)
+    return columns(weight_ih, gates), columns(weight_hh, gates), columns(layer.bias[...], gates), bias_hn
 
 
 def _filled(tensor, more):

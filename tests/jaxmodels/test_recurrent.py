@@ -78,11 +78,21 @@ def test_torch_itself(fixtures, name):
 
 
 @pytest.mark.parametrize("gates", [4, 3])
-@pytest.mark.parametrize("inputs, layers, bias, skip", [(1, 1, True, True), (3, 2, False, True), (2, 3, True, False)])
-def test_every_architecture_is_torchs_maths(gates, inputs, layers, bias, skip):
-    tensors = torch_tensors(gates, 5, inputs, layers, bias)
+@pytest.mark.parametrize(
+    "inputs, hidden, layers, bias, skip",
+    [
+        (1, 5, 1, True, True),
+        (3, 5, 2, False, True),
+        (2, 5, 3, True, False),
+        (1, 16, 1, True, True),  # a vector, and no more
+        (18, 20, 2, True, True),  # in groups of 8, filled up
+        (1, 32, 1, True, True),  # in groups of 16
+    ],
+)
+def test_every_architecture_is_torchs_maths(gates, inputs, hidden, layers, bias, skip):
+    tensors = torch_tensors(gates, hidden, inputs, layers, bias)
     network = made(tensors, skip=skip)
-    assert network.settings == Settings(inputs, 5, layers, bias, skip)
+    assert network.settings == Settings(inputs, hidden, layers, bias, skip)
     rng = np.random.default_rng(1)
     x, knobs = rng.uniform(-1, 1, (60, 1)), rng.uniform(0, 1, (60, inputs - 1))
     want = reference(tensors, np.concatenate([x, knobs], 1), skip)
