@@ -2,7 +2,7 @@
 
 XLA hands an FFT to a library, and a loop that calls one is no longer compiled as a whole: everything beside it goes to
 the runtime operation by operation, and to other threads. A transform of N = 16 M samples in two steps (Cooley and
-Tukey, 1965) multiplies by matrices of 16 and M; at 512 samples it costs what the library does.
+Tukey, 1965) multiplies by matrices of 16 and M: at N = 512, there and back, 370 times for each of 256 new samples.
 """
 
 from __future__ import annotations
