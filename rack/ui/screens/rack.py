@@ -125,6 +125,8 @@ class RackScreen(Screen[None]):
         knob = self._knob(key)
         if knob is not None:
             knob.show(self.app.mirror.value(key), knob.asleep)
+            if key == self.status.shows:
+                self.status.knob(key, knob.info, knob.value, link=knob.link)
         if key in self.app.mirror.view.xy:
             self._show_pads()
 

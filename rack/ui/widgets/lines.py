@@ -168,6 +168,7 @@ class StatusLine(Drawn):
     def __init__(self) -> None:
         super().__init__()
         self.text = "connecting to the server ..."
+        self.shows = ""  # the key of the knob that stands there, if one does
         self._row: Row = [(f" {self.text}", "dim")]
         self._held_until = 0.0
         self._next: Timer | None = None  # shows the knob in focus when the message has stayed long enough
@@ -189,12 +190,13 @@ class StatusLine(Drawn):
         row: Row = [(f" {slot}  ", "dim"), (name.replace("_", " "), "text"), (" = ", "dim")]
         row += [(shown, "bright b" if entry is None else "focus b"), (f"   {turning.span(info)}", "faint")]
         row = [*row, (f"   {LINKED[link]}", "lit")] if link in LINKED else row
+        shows = key if entry is None else ""
         wait_s = self._held_until - time.monotonic() if passing else 0.0
         if wait_s > 0:
-            self._next = self.set_timer(wait_s, lambda: self._set(row))
+            self._next = self.set_timer(wait_s, lambda: self._set(row, shows))
         else:
             self._held_until = 0.0
-            self._set(row)
+            self._set(row, shows)
 
     def stay(self) -> None:
         """What is said stays: a knob that was to follow it is not in focus any more."""
@@ -202,9 +204,9 @@ class StatusLine(Drawn):
             self._next.stop()
             self._next = None
 
-    def _set(self, row: Row) -> None:
+    def _set(self, row: Row, shows: str = "") -> None:
         self.stay()
-        self._row, self.text = row, "".join(text for text, _ in row).strip()
+        self._row, self.text, self.shows = row, "".join(text for text, _ in row).strip(), shows
         self.repaint()
 
     def draw(self, width: int, height: int) -> list[Row]:

@@ -162,6 +162,20 @@ async def test_others_turn_too():
         assert s.knob("reverb.size").value == 0.1 and "0.10" in s.text
 
 
+async def test_the_knob_in_the_status_line_is_shown_as_others_turn_it():
+    async def turned(value):
+        s.server.send(Turned(1, "plexi.drive", value))
+        await s.until(lambda: s.app.tick() or s.knob("plexi.drive").value == value)
+
+    async with stage() as s:
+        await s.on_focus("plexi.drive")
+        await turned(0.25)
+        assert "drive = 0.25 " in s.status
+        await s.press("enter", "9")  # what is being typed stays
+        await turned(0.75)
+        assert "0.75" not in s.status
+
+
 async def test_slot_commands():
     async with stage() as s:
         await s.on_focus("eq.low")
