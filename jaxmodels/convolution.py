@@ -23,6 +23,7 @@ SHORT_PAST = 256  # samples; up to here a past is a plain array in the state
 LONG_BLOCK = 2048  # samples, the longest that a rack plays; for whole signals the library's operations are quicker
 COLUMNS, ROWS = 64, 4  # of a product: so many samples at once, so many taps in one go (all in registers of AVX-512)
 
+Tensor = Array | np.ndarray
 Past = ring.Past | Float[Array, "C H"]
 
 
@@ -143,16 +144,16 @@ class CausalConv(nnx.Module):
         return y if self.bias is None else y + self.bias[...][:, None]
 
 
-def product(weight: Float[Array, "O R"], x: Float[Array, "R T"]) -> Float[Array, "O T"]:
+def product(weight: Float[Tensor, "O R"], x: Float[Tensor, "R T"]) -> Float[Array, "O T"]:
     """`weight @ x` in the form that is quick inside a loop: for one column the compiler's own, else see `by_rows`."""
 
     def row(n, first, length):
         return lax.dynamic_slice(x, (n, first), (1, length))
 
-    return by_rows(weight, row, x.shape[1]) if 1 < x.shape[1] <= LONG_BLOCK else weight @ x
+    return by_rows(weight, row, x.shape[1]) if 1 < x.shape[1] <= LONG_BLOCK else jnp.matmul(weight, x)
 
 
-def by_rows(weight: Float[Array, "O R"], row: Callable, length: int) -> Float[Array, "O T"]:
+def by_rows(weight: Float[Tensor, "O R"], row: Callable, length: int) -> Float[Array, "O T"]:
     """A product of matrices as a sum of outer products: a column of the weight times `row(n, first, length)` `[1, T]`.
 
     Inside a loop that is one kernel (see `xla.for_programs`) rows can be read where they lie, nothing is gathered or

@@ -54,13 +54,18 @@ def _matrices(samples: int) -> tuple[np.ndarray, ...]:
     """Of a transform: the step over a, the twist, the step over b or s, the one over r, and what a bin counts for."""
     rows = samples // ROOTS
     a, b, r, s = np.arange(ROOTS), np.arange(rows), np.arange(ROOTS), np.arange(rows // 2 + 1)
-    turn = np.exp(2j * np.pi * np.outer(r, a) / ROOTS)
-    over_a = np.concatenate([turn.real, -turn.imag])
-    twist = np.exp(2j * np.pi * np.outer(r, b) / samples)
-    turn_b = np.exp(2j * np.pi * np.outer(b, s) / rows)
-    over_b = np.block([[turn_b.real, -turn_b.imag], [turn_b.imag, turn_b.real]])
-    late = turn.T[ROOTS // 2 :]
-    over_r = np.concatenate([late.real, -late.imag], axis=1)
+    re, im = _turns(r, a, ROOTS)
+    over_a = np.concatenate([re, -im])
+    over_r = over_a[:, ROOTS // 2 :].T
+    twist = np.stack(_turns(r, b, samples))
+    re, im = _turns(b, s, rows)
+    over_b = np.block([[re, -im], [im, re]])
     scale = np.full((1, len(s), ROOTS), 2 / samples)
     scale[0, [0, -1], 0] = 1 / samples  # the first and the last bin have no mirror
-    return tuple(m.astype(np.float32) for m in (over_a, np.stack([twist.real, twist.imag]), over_b, over_r, scale))
+    return tuple(matrix.astype(np.float32) for matrix in (over_a, twist, over_b, over_r, scale))
+
+
+def _turns(left: np.ndarray, right: np.ndarray, period: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine and sine of each product of the two in turns of a period."""
+    angles = 2 * np.pi * np.outer(left, right) / period
+    return np.cos(angles), np.sin(angles)
