@@ -10,10 +10,10 @@ from functools import lru_cache
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from .activations import Activation
-from .convolution import CausalConv, extend, steady, torch_uniform
+from .convolution import CausalConv, Tensor, extend, steady, torch_uniform
 from .dsp.cab import Convolver
 from .effect import Knob
 from .settings import setting
@@ -24,7 +24,6 @@ MOST_PAST = 2**22  # numbers that all layers together may have to remember: 16 M
 LONGEST_RESPONSE = 2**17  # taps
 SHORT_RESPONSE = 64  # taps; up to here a response is one product, beyond it FFTs are quicker
 
-Tensor = Array | np.ndarray
 Convolution = tuple[Float[Tensor, "C I 2"], Float[Tensor, " C"]]
 ConvNetWeights = tuple[Sequence[Convolution], Float[Tensor, "1 C"], Float[Tensor, " 1"]]
 

@@ -372,16 +372,17 @@ def _columns(layer, gates, inputs, more):
         units = tensor.reshape(*tensor.shape[:-1], gates, -1)
         return _filled(units, more).reshape(*tensor.shape[:-1], -1, 1)
 
-    weight_ih, weight_hh = layer.weight_ih[...], layer.weight_hh[...]
-    weight_ih = jnp.pad(weight_ih, ((0, inputs - len(weight_ih)), (0, 0)))
-    weight_hh = jnp.pad(weight_hh, ((0, more), (0, 0)))
+    weight_ih = _filled(layer.weight_ih[...], inputs - len(layer.weight_ih[...]), axis=0)
+    weight_hh = _filled(layer.weight_hh[...], more, axis=0)
     bias_hn = None if layer.bias_hn is None else columns(layer.bias_hn[...], 1)
     return columns(weight_ih, gates), columns(weight_hh, gates), columns(layer.bias[...], gates), bias_hn
 
 
-def _filled(tensor, more):
-    """`more` zeros after the others on the last axis."""
-    return jnp.pad(tensor, [(0, 0)] * (tensor.ndim - 1) + [(0, more)])
+def _filled(tensor, more, axis=-1):
+    """`more` zeros after the others on an axis."""
+    widths = [(0, 0)] * tensor.ndim
+    widths[axis] = 0, more
+    return jnp.pad(tensor, widths)
 
 
 def _array(weight) -> Any:

@@ -126,7 +126,7 @@ class RackScreen(Screen[None]):
         if knob is not None:
             knob.show(self.app.mirror.value(key), knob.asleep)
             if key == self.status.shows:
-                self.status.knob(key, knob.info, knob.value, link=knob.link)
+                self.status.knob(key, knob.info, knob.value, passing=True, link=knob.link)
         if key in self.app.mirror.view.xy:
             self._show_pads()
 

@@ -168,7 +168,7 @@ class StatusLine(Drawn):
     def __init__(self) -> None:
         super().__init__()
         self.text = "connecting to the server ..."
-        self.shows = ""  # the key of the knob that stands there, if one does
+        self.shows = ""  # the key of the knob that stands there or follows the message, if one does
         self._row: Row = [(f" {self.text}", "dim")]
         self._held_until = 0.0
         self._next: Timer | None = None  # shows the knob in focus when the message has stayed long enough
@@ -193,7 +193,8 @@ class StatusLine(Drawn):
         shows = key if entry is None else ""
         wait_s = self._held_until - time.monotonic() if passing else 0.0
         if wait_s > 0:
-            self._next = self.set_timer(wait_s, lambda: self._set(row, shows))
+            self.stay()
+            self._next, self.shows = self.set_timer(wait_s, lambda: self._set(row, shows)), shows
         else:
             self._held_until = 0.0
             self._set(row, shows)
@@ -202,7 +203,7 @@ class StatusLine(Drawn):
         """What is said stays: a knob that was to follow it is not in focus any more."""
         if self._next:
             self._next.stop()
-            self._next = None
+            self._next, self.shows = None, ""
 
     def _set(self, row: Row, shows: str = "") -> None:
         self.stay()

@@ -8,6 +8,7 @@ from textual import events
 
 from rack.protocol import AudioView, Notice, SlotView, Turned
 from rack.ui.widgets.knob import Knob
+from rack.ui.widgets.lines import StatusLine
 from rack.ui.widgets.meters import Meters
 from rack.ui.widgets.slot import SlotPanel, Words
 from rack.ui.widgets.xypad import Axis, XYPad
@@ -174,6 +175,19 @@ async def test_the_knob_in_the_status_line_is_shown_as_others_turn_it():
         await s.press("enter", "9")  # what is being typed stays
         await turned(0.75)
         assert "0.75" not in s.status
+
+
+async def test_the_knob_that_follows_a_message_has_its_value_of_then(monkeypatch):
+    monkeypatch.setattr(StatusLine, "HOLD_S", 0.5)
+    async with stage() as s:
+        s.server.send(Notice("warning", "the engine was restarted"))
+        await s.until(lambda: s.status == "warning: the engine was restarted")
+        await s.on_focus("plexi.drive")
+        assert s.status == "warning: the engine was restarted"
+        s.server.send(Turned(1, "plexi.drive", 0.25))
+        await s.until(lambda: s.app.tick() or s.knob("plexi.drive").value == 0.25)
+        await s.until(lambda: "drive = " in s.status)
+        assert "drive = 0.25 " in s.status
 
 
 async def test_slot_commands():
